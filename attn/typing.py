@@ -11,6 +11,8 @@ from jax import Array
 __all__ = ["Array", "ArrayLike", "Bool", "Float", "Int", "Key", "PyTree", "Shaped", "UInt32"]
 
 ArrayLike = Any
+"""What is or becomes an array. Fields of pytrees have it too: while JAX transforms a function it
+rebuilds them around tracers and placeholders that have no shape or dtype of their own."""
 
 try:
     from jaxtyping import Bool, Float, Int, Key, PyTree, Shaped, UInt32

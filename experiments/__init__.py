@@ -1,0 +1,1 @@
+"""What a researcher launches: data, tasks, training, evaluation, reports, benchmarks."""

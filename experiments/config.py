@@ -98,6 +98,8 @@ class Config:
 
     task: TaskConfig = field(default_factory=TaskConfig)
     model: ModelConfig = field(default_factory=RNNSearchConfig)
+    parameters: int | None = None
+    """Widen or narrow the model to about so many parameters (None: `model.width` as it is)."""
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
     search: SearchConfig = field(default_factory=SearchConfig)

@@ -1,0 +1,26 @@
+"""Flax NNX models; all sequence-to-sequence models answer `attn.models.protocol.Seq2Seq`."""
+
+from attn.models.luong import Luong, LuongConfig
+from attn.models.protocol import BOS, EOS, PAD, State
+from attn.models.rnnsearch import RNNSearch, RNNSearchConfig
+from attn.models.seq2seq import Seq2Seq, Seq2SeqConfig
+from attn.models.sizing import ModelConfig, count_parameters, fit
+from attn.models.transformer import Transformer, TransformerConfig
+
+__all__ = [
+    "BOS",
+    "EOS",
+    "PAD",
+    "Luong",
+    "LuongConfig",
+    "ModelConfig",
+    "RNNSearch",
+    "RNNSearchConfig",
+    "Seq2Seq",
+    "Seq2SeqConfig",
+    "State",
+    "Transformer",
+    "TransformerConfig",
+    "count_parameters",
+    "fit",
+]

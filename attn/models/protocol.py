@@ -1,4 +1,4 @@
-"""What every sequence-to-sequence model answers, so that training, search and reports know none by name.
+"""What every sequence-to-sequence model answers: training, search and reports know none by name.
 
 Token ids 0, 1 and 2 mean the same in every vocabulary. A source is its tokens then `EOS`, padded
 with `PAD`; a target is `BOS`, its tokens, `EOS`, padded with `PAD`.
@@ -50,9 +50,7 @@ class Seq2Seq(Protocol):
         """Logits, float32, of the token after each of `target_in`."""
         ...
 
-    def weights(
-        self, memory: Any, target_in: Int[Array, "B T"]
-    ) -> Float[Array, "B L N T S"]:
+    def weights(self, memory: Any, target_in: Int[Array, "B T"]) -> Float[Array, "B L N T S"]:
         """Attention from each target position to the source, by layer and head.
 
         Raises:

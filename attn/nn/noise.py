@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from attn.hashing import counter_uniform
-from attn.typing import Array, Float, Int, Key
+from attn.typing import Array, ArrayLike, Float, Int
 
 
 @jax.tree_util.register_dataclass
@@ -18,8 +18,10 @@ class Noise:
     one device, eight under `pmap` and eight under `jit` drop the same elements.
     """
 
-    key: Key[Array, ""]
-    index: Int[Array, "B"]
+    key: ArrayLike
+    """A typed JAX key."""
+    index: ArrayLike
+    """[B], int32: which example each row is."""
 
     def at(self, site: int | Int[Array, ""]) -> "Noise":
         """Independent noise for one place in a model (or one time step)."""

@@ -1,0 +1,1 @@
+"""Attn measured against its peers."""

@@ -1,0 +1,1 @@
+"""Pairs of texts, their tokens, and the batches that training and evaluation read."""

@@ -1,0 +1,5 @@
+"""What is learned: named pairs of texts, their tokenizers, and the metrics that count."""
+
+from experiments.tasks.task import Task, load
+
+__all__ = ["Task", "load"]

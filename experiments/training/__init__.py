@@ -1,0 +1,1 @@
+"""Training: a pure step, the machine it runs on, checkpoints, the loop."""

@@ -1,0 +1,34 @@
+# A fresh machine needs Python 3.11 or later, nothing else.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.PHONY: compare test test-slow check bench clean
+
+compare: $(INSTALLED)  ## train recurrent models with and without attention and a Transformer, write a report
+	$(BIN)/python -m experiments compare $(ARGS)
+
+test: $(INSTALLED)  ## the test suite
+	$(BIN)/python -m pytest -n 2 -m "not slow" $(ARGS)
+
+test-slow: $(INSTALLED)  ## the checks that take minutes each
+	$(BIN)/python -m pytest -m slow $(ARGS)
+
+check: $(INSTALLED)  ## style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(INSTALLED)  ## training speed against PyTorch's own layers
+	$(BIN)/pip install --quiet -e '.[bench]'
+	$(BIN)/python -m experiments bench train $(ARGS)
+
+$(INSTALLED): pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --upgrade pip
+	$(BIN)/pip install --quiet -e '.[dev]'
+	touch $@
+
+clean:  ## forget the environment and what tools have cached; runs/ stays
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

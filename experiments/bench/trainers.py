@@ -1,0 +1,114 @@
+"""The two sides of `bench train`: a model, an optimizer and steps over host batches."""
+
+import os
+from collections.abc import Sequence
+from typing import ClassVar, Protocol
+
+import jax
+import numpy as np
+import torch
+from flax import nnx
+from torch.nn import functional
+
+from attn.models import PAD
+from experiments.bench.torch_models import counterpart
+from experiments.config import Config
+from experiments.data.batches import Batch
+from experiments.training.parallel import Machine
+from experiments.training.step import Metrics, initialise, make_train_step
+
+Sizes = tuple[int, int]
+"""Of the source's and the target's vocabulary."""
+
+
+class Trainer(Protocol):
+    """Trains one model on batches of host arrays; it goes on from call to call."""
+
+    name: ClassVar[str]
+    parameters: int
+
+    def prepare(self, batches: Sequence[Batch]) -> None:
+        """Does whatever need be done once for each shape among the batches."""
+        ...
+
+    def run(self, batches: Sequence[Batch]) -> list[float]:
+        """A step on each batch, placing it included; returns each step's mean loss in nats."""
+        ...
+
+
+class AttnTrainer:
+    """The training step of a real run, on all devices."""
+
+    name: ClassVar[str] = "attn"
+
+    def __init__(self, config: Config, vocabularies: Sizes):
+        model = config.model.build(*vocabularies, nnx.Rngs(config.train.seed))
+        graphdef, params = nnx.split(model)
+        self.parameters = sum(leaf.size for leaf in jax.tree.leaves(params))
+        steps = -(-config.train.examples // config.train.batch_size)
+        self.machine = Machine.of(config.train.parallel)
+        self.machine.check_divides(config.train.batch_size, config.train.accumulate)
+        self.step = self.machine.spread(make_train_step(graphdef, config, steps))
+        self.state = self.machine.place(jax.device_get(initialise(params, config, steps)))
+
+    def prepare(self, batches: Sequence[Batch]) -> None:
+        """Compiles the step for each shape."""
+        shapes = {(np.shape(batch.source)[1], np.shape(batch.target)[1]) for batch in batches}
+        self.machine.compile(self.step, self.state, len(batches[0].index), sorted(shapes))
+
+    def run(self, batches: Sequence[Batch]) -> list[float]:
+        """As the training loop does, reads each step's numbers while the next is computed."""
+        losses: list[float] = []
+        pending: Metrics | None = None
+        for batch in batches:
+            self.state, metrics = self.step(self.state, self.machine.place_batch(batch))
+            losses += _mean_loss(pending)
+            pending = metrics
+        return losses + _mean_loss(pending)
+
+
+def _mean_loss(metrics: Metrics | None) -> list[float]:
+    if metrics is None:
+        return []
+    metrics = jax.device_get(metrics)
+    return [float(metrics.loss) / float(metrics.tokens)]
+
+
+class TorchTrainer:
+    """The same step in PyTorch: eager, on all cores, with its fused AdamW."""
+
+    name: ClassVar[str] = "PyTorch"
+
+    def __init__(self, config: Config, vocabularies: Sizes):
+        torch.manual_seed(config.train.seed)
+        torch.set_num_threads(os.cpu_count() or 1)
+        optimizer = config.optimizer
+        self.clip_norm = optimizer.clip_norm
+        self.model = counterpart(config.model, *vocabularies)
+        self.parameters = sum(parameter.numel() for parameter in self.model.parameters())
+        self.optimizer = torch.optim.AdamW(
+            self.model.parameters(),
+            lr=optimizer.learning_rate,
+            betas=(optimizer.b1, optimizer.b2),
+            eps=optimizer.eps,
+            weight_decay=optimizer.weight_decay,
+            fused=True,
+        )
+
+    def prepare(self, batches: Sequence[Batch]) -> None:
+        """Nothing: what PyTorch sets up at a first call, a round that is not timed sets up."""
+
+    def run(self, batches: Sequence[Batch]) -> list[float]:
+        """A step on each batch, one after another."""
+        return [self._step(batch) for batch in batches]
+
+    def _step(self, batch: Batch) -> float:
+        source, target = (torch.from_numpy(x).long() for x in (batch.source, batch.target))
+        logits = self.model(source, target[:, :-1])
+        labels = target[:, 1:].reshape(-1)
+        loss = functional.cross_entropy(logits.flatten(0, 1), labels, ignore_index=PAD)
+        self.optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.clip_norm)
+        self.optimizer.step()
+        return loss.item()

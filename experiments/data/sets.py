@@ -1,0 +1,123 @@
+"""Pairs of texts by their set's name: this project's builders and the translation sets of TFDS."""
+
+import contextlib
+import difflib
+import importlib
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import tensorflow_datasets as tfds
+
+from experiments.data.multi30k import Multi30k
+from experiments.data.pairs import SPLITS, PairBuilder
+from experiments.data.pronunciation import Pronunciation
+from experiments.data.tatoeba import Tatoeba
+from experiments.data.verses import Verses
+from experiments.errors import InputError
+
+BUILDERS: dict[str, type[PairBuilder]] = {
+    builder.name: builder for builder in (Pronunciation, Verses, Multi30k, Tatoeba)
+}
+
+Texts = tuple[list[str], list[str]]
+"""Sources and targets."""
+
+
+def read_set(
+    name: str, data_dir: str | Path | None = None, manual_dir: str | Path | None = None
+) -> dict[str, Texts]:
+    """All pairs of a set by split, prepared first if they are not yet.
+
+    Preparing writes to a folder of its own and renames it at the end, so a half-prepared set is
+    never read and processes may prepare the same set at the same time.
+
+    Args:
+        name: `pronunciation`, `verses`, `multi30k`, `tatoeba`, or a TFDS set of text pairs such as
+            `wmt14_translate/de-en`.
+        data_dir: where prepared data is kept (None: $TFDS_DATA_DIR, else ~/tensorflow_datasets).
+        manual_dir: files fetched by hand (None: $ATTN_DATA).
+
+    Raises:
+        InputError: unknown name, no such files, or files that cannot be read or written.
+    """
+    builder = make_builder(name, data_dir)
+    if not _has_text_pairs(builder):
+        raise InputError(
+            f"{name} is no set of text pairs: its features are {builder.info.features}"
+        )
+    _prepare(builder, manual_dir or os.environ.get("ATTN_DATA"))
+    builder = make_builder(
+        name, data_dir
+    )  # that knows what is there, whichever process prepared it
+    return {split: _read(builder, name, split) for split in SPLITS}
+
+
+def make_builder(name: str, data_dir: str | Path | None = None) -> Any:
+    """The TFDS builder of a set.
+
+    Raises:
+        InputError: unknown name; the nearest known ones are named.
+    """
+    where = {"data_dir": os.fspath(data_dir) if data_dir else None, "file_format": "array_record"}
+    if name in BUILDERS:
+        return BUILDERS[name](**where)
+    importlib.import_module("tensorflow_datasets.translate")  # registers TFDS's translation sets
+    try:
+        return tfds.builder(name, **where)
+    except tfds.core.DatasetNotFoundError as error:
+        known = [*BUILDERS, *tfds.list_builders(with_community_datasets=False)]
+        near = difflib.get_close_matches(name.partition("/")[0], known, n=3)
+        hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(BUILDERS)}"
+        raise InputError(
+            f"unknown task {name!r}; {hint} (or a TFDS translation set, e.g. wmt14_translate/de-en)"
+        ) from error
+    except ValueError as error:  # a set's configuration that it does not have
+        raise InputError(f"task {name!r}: {error}") from error
+
+
+def _has_text_pairs(builder: Any) -> bool:
+    features, keys = builder.info.features, builder.info.supervised_keys
+    return (
+        isinstance(features, tfds.features.FeaturesDict)
+        and keys is not None
+        and len(keys) == 2
+        and all(isinstance(dict(features.items()).get(key), tfds.features.Text) for key in keys)
+    )
+
+
+def _prepare(builder: Any, manual_dir: str | Path | None) -> None:
+    config = tfds.download.DownloadConfig(
+        manual_dir=os.fspath(manual_dir) if manual_dir else None, try_download_gcs=False
+    )
+    if not sys.stderr.isatty():
+        tfds.disable_progress_bar()
+    try:
+        # What TFDS says belongs with other messages: standard output is for results.
+        with contextlib.redirect_stdout(sys.stderr):
+            builder.download_and_prepare(download_config=config)
+    except InputError:
+        raise
+    except OSError as error:
+        if Path(builder.data_dir).exists():  # another process has meanwhile prepared the same set
+            return
+        raise InputError(f"cannot prepare {builder.name} in {builder.data_dir}: {error}") from error
+
+
+def _read(builder: Any, name: str, split: str) -> Texts:
+    has = builder.info.splits
+    if has and split not in has:
+        raise InputError(
+            f"{name} has no {split} split; expected {', '.join(SPLITS)}, it has {', '.join(has)}"
+        )
+    try:
+        source = builder.as_data_source(split=split)
+        records = source.__getitems__(range(len(source)))
+    except Exception as error:  # of array_record, which has no type for it
+        raise InputError(
+            f"the prepared data in {builder.data_dir} is damaged; delete the folder ({error})"
+        ) from error
+    keys = builder.info.supervised_keys
+    sources, targets = ([record[key].decode("utf-8") for record in records] for key in keys)
+    return sources, targets

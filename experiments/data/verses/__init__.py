@@ -1,0 +1,41 @@
+"""English–Spanish verses: two Bible translations in the public domain, embedded.
+
+PROVENANCE.md says where the file comes from; `python -m experiments.data.verses.rebuild` makes it
+again.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from experiments.data.pairs import PairBuilder, malformed, read_lines, split_of
+
+VERSES = Path(__file__).parent / "en_es.tsv.gz"
+
+
+class Verses(PairBuilder):
+    """Verses in English and Spanish of 5–60 words, split 80/10/10 by a hash of the chapter.
+
+    By chapter, because neighbouring verses repeat phrases.
+    """
+
+    SIDES = ("en", "es")
+    DESCRIPTION = "Bible verses in English and Spanish (1909), aligned by verse."
+
+    def pairs(self, dl_manager: Any) -> Iterator[tuple[str, str, str]]:
+        yield from read_verses(VERSES)
+
+
+def read_verses(path: Path) -> Iterator[tuple[str, str, str]]:
+    """(split, English, Spanish) of a file of lines "Book.chapter.verse TAB English TAB Spanish".
+
+    Raises:
+        InputError: the file is missing or empty, or a line has another form.
+    """
+    for number, line in enumerate(read_lines(path), start=1):
+        fields = line.split("\t")
+        if len(fields) != 3 or not all(fields) or fields[0].count(".") != 2:
+            raise malformed(path, number, line, "reference, English and Spanish with tabs between")
+        reference, english, spanish = fields
+        chapter = reference.rpartition(".")[0]
+        yield split_of(chapter, train=0.8, validation=0.1), english, spanish

@@ -1,0 +1,170 @@
+"""Runs a model over a split: how likely it finds the references, and what it says itself."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from attn.models.protocol import PAD, Seq2Seq
+from attn.typing import Array, Float, Int, PyTree
+from experiments.config import SearchConfig
+from experiments.data.batches import Batch, Examples, Ordered, Ragged
+from experiments.data.buckets import choose_shapes
+from experiments.errors import InputError
+from experiments.evaluation.metrics import METRICS
+from experiments.evaluation.outcome import Evaluation, Item, assess
+from experiments.evaluation.search import search
+from experiments.tasks.task import Task
+
+SHAPES = 2
+"""Padded shapes that splits are cut into, each of which is compiled."""
+
+
+class Evaluator:
+    """Evaluates parameters of one model on one task, again and again.
+
+    What was compiled is kept between calls. A batch is spread over all devices of this host and the
+    parameters are copied to each: hosts evaluate on their own, and find the same.
+    """
+
+    def __init__(self, graphdef: nnx.GraphDef, task: Task, config: SearchConfig):
+        """Compiles nothing yet.
+
+        Args:
+            graphdef: of a model of the protocol, by `nnx.split`.
+            task: its splits and tokenizers.
+            config: how outputs are found and how many items are scored.
+
+        Raises:
+            InputError: a count in `config` below 1.
+        """
+        for name in ("beam", "max_length", "batch_size", "items", "resamples"):
+            value = getattr(config, name)
+            if value is not None and value < 1:
+                raise InputError(f"search.{name} is {value}; expected at least 1")
+        self._task = task
+        self._config = config
+        devices = Mesh(np.array(jax.local_devices()), ("data",))
+        self._rows = NamedSharding(devices, PartitionSpec("data"))
+        self._everywhere = NamedSharding(devices, PartitionSpec())
+        lengths = np.concatenate([examples.lengths for examples in task.splits.values()])
+        self._shapes = choose_shapes(lengths, SHAPES, config.batch_size)
+        self._likelihood = jax.jit(partial(_likelihood, graphdef))
+        self._outputs = jax.jit(partial(_outputs, graphdef, config=config))
+
+    def likelihood(self, params: PyTree, split: str = "validation") -> dict[str, float]:
+        """One teacher-forced pass: {"nll": nats per token, "perplexity": exp(nll)}."""
+        nll, tokens = self._each(
+            lambda params, batch: self._likelihood(params, batch.source, batch.target),
+            params,
+            self._examples(split),
+        )
+        sums = np.array([nll.sum(dtype=np.float64), tokens.sum()])
+        return {name: float(METRICS[name].score(sums)) for name in ("nll", "perplexity")}
+
+    def evaluate(self, params: PyTree, split: str = "test") -> Evaluation:
+        """Likelihoods of the references, free-running outputs, and the scores of both."""
+        examples = self._examples(split)
+        nll, tokens = self._each(
+            lambda params, batch: self._likelihood(params, batch.source, batch.target),
+            params,
+            examples,
+        )
+        outputs = self._each(
+            lambda params, batch: self._outputs(params, batch.source), params, examples
+        )
+        items = [
+            Item(
+                index=index,
+                source=examples.sources[index],
+                reference=examples.targets[index],
+                hypothesis=self._task.target.decode(output[output != PAD].tolist()),
+                nll=float(nll[index]),
+                tokens=int(tokens[index]),
+                source_length=int(examples.source.lengths[index]) - 1,
+            )
+            for index, output in enumerate(outputs)
+        ]
+        return assess(
+            items,
+            self._task.metrics,
+            decoding=describe(self._config),
+            resamples=self._config.resamples,
+        )
+
+    def _examples(self, split: str) -> Examples:
+        """The first `items` of a split."""
+        examples = self._task.splits[split]
+        n = self._config.items
+        if n is None or n >= len(examples):
+            return examples
+        source, target = examples.source, examples.target
+        return Examples(
+            examples.sources[:n],
+            examples.targets[:n],
+            Ragged(source.tokens, source.offsets[: n + 1]),
+            Ragged(target.tokens, target.offsets[: n + 1]),
+        )
+
+    def _each(
+        self, function: Callable[[PyTree, Batch], PyTree], params: PyTree, examples: Examples
+    ) -> Any:
+        """What `function` gives for each row of each batch, as NumPy arrays in the examples' order.
+
+        Batches are sent off without waiting for the ones before.
+        """
+        devices = self._rows.mesh.size
+        most = min(self._config.batch_size, len(examples))
+        batches = Ordered(examples, -(-most // devices) * devices, self._shapes)
+        params = jax.device_put(params, self._everywhere)
+        found = [function(params, jax.device_put(batch, self._rows)) for batch in batches]
+        index = np.concatenate([batch.index for batch in batches])
+        order = np.argsort(index, kind="stable")[np.sum(index < 0) :]
+        return jax.tree.map(lambda *parts: np.concatenate(parts)[order], *jax.device_get(found))
+
+
+def evaluate(
+    graphdef: nnx.GraphDef, params: PyTree, task: Task, split: str, config: SearchConfig
+) -> Evaluation:
+    """Evaluates parameters once; see `Evaluator`."""
+    return Evaluator(graphdef, task, config).evaluate(params, split)
+
+
+def describe(config: SearchConfig) -> str:
+    """How outputs are found, for people: "greedy" or "beam 4, length penalty 0.6"."""
+    if config.beam == 1:
+        return "greedy"
+    return f"beam {config.beam}, length penalty {config.length_penalty:g}"
+
+
+def _likelihood(
+    graphdef: nnx.GraphDef, params: PyTree, source: Int[Array, "B S"], target: Int[Array, "B T"]
+) -> tuple[Float[Array, "B"], Int[Array, "B"]]:
+    """-log P of each target, float32, and the tokens it sums over; both 0 for filler."""
+    model: Seq2Seq = nnx.merge(graphdef, params, copy=True)
+    labels = target[:, 1:]
+    logits = model.decode(model.encode(source), target[:, :-1])
+    log_p = jax.nn.log_softmax(logits.astype(jnp.float32), axis=-1)
+    chosen = jnp.take_along_axis(log_p, labels[..., None], axis=-1)[..., 0]
+    real = labels != PAD
+    return -jnp.sum(chosen, axis=1, where=real), jnp.sum(real, axis=1)
+
+
+def _outputs(
+    graphdef: nnx.GraphDef, params: PyTree, source: Int[Array, "B S"], config: SearchConfig
+) -> Int[Array, "B L"]:
+    """The best output found for each source."""
+    model: Seq2Seq = nnx.merge(graphdef, params, copy=True)
+    return search(
+        model,
+        source,
+        beam=config.beam,
+        length_penalty=config.length_penalty,
+        max_length=config.max_length,
+        n_best=1,
+    ).tokens[:, 0]

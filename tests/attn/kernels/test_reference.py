@@ -1,0 +1,5 @@
+from tests.attn.kernels.base import BackendTests
+
+
+class TestReference(BackendTests):
+    backend = "reference"

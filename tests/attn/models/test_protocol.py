@@ -1,0 +1,173 @@
+"""What the protocol promises, of every model."""
+
+from dataclasses import replace
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+import attn
+from attn.models import (
+    LuongConfig,
+    RNNSearchConfig,
+    Seq2SeqConfig,
+    TransformerConfig,
+    count_parameters,
+    fit,
+)
+from attn.models.protocol import Seq2Seq
+from attn.nn import Noise
+
+CONFIGS = [
+    Seq2SeqConfig(width=8, layers=2),
+    Seq2SeqConfig(width=8, context="every_step"),
+    RNNSearchConfig(width=8),
+    RNNSearchConfig(width=8, readout_state="current"),
+    LuongConfig(width=8, layers=2, score="dot"),
+    LuongConfig(width=8, score="general"),
+    LuongConfig(width=8, score="concat", input_feeding=False),
+    LuongConfig(width=8, layers=2, score="location"),
+    TransformerConfig(width=8, heads=2, norm="post", tied="none"),
+    TransformerConfig(width=8, heads=2, positions="learned"),
+]
+SOURCE = jnp.array([[5, 4, 6, 7, 2, 0], [3, 8, 2, 0, 0, 0], [0, 0, 0, 0, 0, 0]])
+TARGET = jnp.array([[1, 4, 5, 6], [1, 3, 7, 2], [0, 0, 0, 0]])
+NAMES = [f"{config.name}{n}" for n, config in enumerate(CONFIGS)]
+every_model = pytest.mark.parametrize("config", CONFIGS, ids=NAMES)
+
+
+def build(config):
+    return config.build(9, 9, nnx.Rngs(0))
+
+
+def compiled(model, function):
+    """`function(model, *args)` as one program: one by one, its operations take long to compile."""
+    graphdef, params = nnx.split(model)
+    program = jax.jit(lambda params, *args: function(nnx.merge(graphdef, params, copy=True), *args))
+    return partial(program, params)
+
+
+def logits(model, source, target, noise=None):
+    return model.decode(model.encode(source, noise), target, noise)
+
+
+@every_model
+def test_stepping_gives_what_decoding_gives(config):
+    model = build(config)
+    assert isinstance(model, Seq2Seq)
+
+    def walk(model):
+        state = model.start(model.encode(SOURCE), TARGET.shape[1])
+        steps = []
+        for t in range(TARGET.shape[1]):
+            state, found = model.step(state, TARGET[:, t])
+            steps.append(found)
+        return state, jnp.stack(steps, axis=1)
+
+    state, steps = compiled(model, walk)()
+    assert steps.dtype == jnp.float32
+    np.testing.assert_allclose(steps, compiled(model, logits)(SOURCE, TARGET), atol=1e-5)
+    for leaf in jax.tree.leaves(state):
+        assert leaf.shape[0] == 3, "every leaf of a state has the batch as its first axis"
+
+
+@every_model
+def test_padding_changes_nothing(config):
+    model = build(config)
+    tight, loose = SOURCE[:2, :5], jnp.pad(SOURCE[:2], ((0, 0), (0, 4)))
+    run = compiled(model, logits)
+    want, got = run(tight, TARGET[:2]), run(loose, TARGET[:2])
+    np.testing.assert_allclose(got, want, atol=1e-5)
+
+
+@every_model
+def test_gradients_are_finite_reach_everything_and_ignore_filler_rows(config):
+    model = build(config)
+    if isinstance(config, RNNSearchConfig):  # v = 0 blocks the gradient of what it multiplies
+        model.attention.v[...] = jnp.ones_like(model.attention.v[...])
+    graphdef, params = nnx.split(model)
+
+    def loss(params, source, target):
+        model = nnx.merge(graphdef, params, copy=True)
+        log_p = jax.nn.log_softmax(logits(model, source, target[:, :-1]))
+        real = target[:, 1:] > 0
+        nll = -jnp.take_along_axis(log_p, target[:, 1:, None], -1)[..., 0]
+        return jnp.where(real, nll, 0).sum()
+
+    slope = jax.jit(jax.grad(loss))
+    gradient, without = slope(params, SOURCE, TARGET), slope(params, SOURCE[:2], TARGET[:2])
+    for (path, g), w in zip(
+        jax.tree.leaves_with_path(gradient), jax.tree.leaves(without), strict=True
+    ):
+        assert np.isfinite(g).all(), jax.tree_util.keystr(path)
+        assert np.any(g) or "key/bias" in jax.tree_util.keystr(path, simple=True, separator="/")
+        np.testing.assert_allclose(g, w, atol=1e-5)
+
+
+@every_model
+def test_weights_are_distributions_over_the_source(config):
+    model = build(config)
+    run = compiled(model, lambda model: model.weights(model.encode(SOURCE), TARGET))
+    if not model.attends:
+        with pytest.raises(attn.Unsupported, match="no attention"):
+            run()
+        return
+    weights = np.asarray(run())
+    assert weights.ndim == 5
+    np.testing.assert_allclose(weights[:2].sum(-1), 1, atol=1e-5)
+    assert not weights[0, ..., 5:].any()
+    assert not weights[2].any(), "a row with nothing to look at has no weights"
+
+
+@every_model
+def test_bfloat16_computes_in_bfloat16_with_float32_parameters(config):
+    exact, half = build(config), build(replace(config, dtype="bfloat16"))
+    for leaf in jax.tree.leaves(nnx.state(half)):
+        assert leaf.dtype == jnp.float32
+    want, got = (compiled(model, logits)(SOURCE, TARGET) for model in (exact, half))
+    assert got.dtype == jnp.float32
+    memory = compiled(half, lambda model: model.encode(SOURCE))()
+    assert jax.tree.leaves(memory)[0].dtype == jnp.bfloat16
+    assert 0 < np.abs(got - want)[:2].max() < 0.1
+
+
+@every_model
+def test_dropout_happens_with_noise_and_by_example(config):
+    program = compiled(build(replace(config, dropout=0.5)), logits)
+
+    def run(rows):
+        noise = Noise(jax.random.key(0), jnp.array([3, 7, 9], jnp.int32)[rows])
+        return program(SOURCE[rows], TARGET[rows], noise)
+
+    rows = jnp.array([0, 1])
+    noisy, plain = run(rows), program(SOURCE[rows], TARGET[rows])
+    assert np.abs(noisy - plain).max() > 0.1 * np.abs(plain).max()
+    np.testing.assert_allclose(run(rows[::-1])[::-1], noisy, atol=1e-6)
+
+
+@every_model
+def test_sizing_meets_the_budget(config):
+    sized = fit(config, 50_000, 30, 40)
+    count = count_parameters(sized, 30, 40)
+    assert abs(count - 50_000) <= 2_500
+    leaves = jax.tree.leaves(nnx.state(sized.build(30, 40, nnx.Rngs(0))))
+    assert sum(leaf.size for leaf in leaves) == count
+
+
+def test_sizing_says_when_no_width_fits():
+    with pytest.raises(ValueError, match=r"within 5% of 10;"):
+        fit(TransformerConfig(), 10, 30, 40)
+
+
+def test_what_cannot_be_built_or_read_is_refused():
+    with pytest.raises(ValueError, match="sizes 9 and 10"):
+        TransformerConfig(width=8, tied="all").build(9, 10, nnx.Rngs(0))
+    with pytest.raises(ValueError, match="multiple of heads=3"):
+        TransformerConfig(width=8, heads=3).build(9, 9, nnx.Rngs(0))
+    with pytest.raises(ValueError, match="max_source=4"):
+        build(LuongConfig(width=8, score="location", max_source=4)).encode(SOURCE)
+    with pytest.raises(ValueError, match="max_length"):
+        build(TransformerConfig(width=8, positions="learned", max_length=4)).encode(SOURCE)
