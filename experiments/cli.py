@@ -25,7 +25,7 @@ def main(arguments: list[str]) -> int:
 
     2: the input is wrong. 42: stopped by SIGTERM with everything saved (130 by SIGINT).
     """
-    from experiments.training.loop import DivergedError
+    from experiments.training.errors import DivergedError
     from experiments.training.signals import Interrupted
 
     errors = Console(stderr=True)
@@ -111,6 +111,8 @@ class Compare:
     """Score only the first so many test items."""
     limit: int | None = None
     """Train on the first so many pairs only."""
+    buckets: int | None = None
+    """Padded shapes: more waste less on padding, and take longer to compile."""
     vocabulary: int | None = None
     """Subwords, for translation."""
     reverse: bool = False
@@ -134,6 +136,7 @@ class Compare:
                 base.task,
                 max_words=self.max_words,
                 limit=self.limit,
+                buckets=self.buckets,
                 vocabulary=self.vocabulary,
                 reverse=self.reverse,
                 manual_dir=self.manual_dir,

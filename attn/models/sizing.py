@@ -1,7 +1,7 @@
 """Parameter counts, and models sized to a budget for matched comparisons."""
 
 from dataclasses import replace
-from math import prod
+from math import lcm, prod
 
 import jax
 from flax import nnx
@@ -40,7 +40,8 @@ def fit(
     Raises:
         ValueError: no width comes within the tolerance.
     """
-    unit = config.heads * 2 if isinstance(config, TransformerConfig) else 2
+    # Sinusoidal positions come in pairs; other widths are kept even for no more than neatness.
+    unit = lcm(2, config.heads) if isinstance(config, TransformerConfig) else 2
 
     def count(units: int) -> int:
         sized = replace(config, width=unit * units)

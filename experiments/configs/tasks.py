@@ -9,7 +9,7 @@ def pronunciation() -> Config:
     """Spelling to phonemes, from CMUdict."""
     return Config(
         task=TaskConfig("pronunciation"),
-        parameters=500_000,
+        parameters=530_000,
         optimizer=OptimizerConfig(learning_rate=3e-3, warmup_steps=200),
         train=TrainConfig(batch_size=128, examples=200_000, evaluate_every=400, save_every=400),
         search=SearchConfig(beam=1, max_length=32),

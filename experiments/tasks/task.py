@@ -12,7 +12,7 @@ from experiments.data.sets import Texts, read_set
 from experiments.data.tokenizers import UNK, SentencePiece, Symbols, Tokenizer
 from experiments.errors import InputError
 
-SHARED, SOURCE, TARGET = "shared", "source", "target"
+KEPT, SHARED, SOURCE, TARGET = "tokenizer", "shared", "source", "target"
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,28 @@ class Task:
             raise InputError(f"the text {text!r} has no character that the source vocabulary knows")
         return ids
 
+    def save(self, folder: Path) -> None:
+        """Keeps the tokenizers in a run's folder, where `load` finds them, if there are none yet.
+
+        They are saved whole or not at all: a run that is killed leaves no half-written tokenizer.
+        """
+        kept = folder / KEPT
+        if kept.exists():
+            return
+        folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(dir=folder, prefix=f"{KEPT}.") as scratch:
+            unfinished = Path(scratch) / KEPT
+            if self.source is self.target:
+                self.source.save(unfinished / SHARED)
+            else:
+                self.source.save(unfinished / SOURCE)
+                self.target.save(unfinished / TARGET)
+            try:
+                unfinished.rename(kept)
+            except OSError:
+                if not kept.exists():  # else another process of this run has saved the same one
+                    raise
+
 
 def load(config: TaskConfig, folder: Path | None = None) -> Task:
     """Reads and encodes a task.
@@ -57,7 +79,7 @@ def load(config: TaskConfig, folder: Path | None = None) -> Task:
         for split, texts in read_set(config.name, config.data_dir, config.manual_dir).items()
     }
     source, target = _tokenizers(config, pairs["train"], folder)
-    return Task(
+    task = Task(
         config.name,
         source,
         target,
@@ -69,6 +91,9 @@ def load(config: TaskConfig, folder: Path | None = None) -> Task:
         },
         _metrics(config),
     )
+    if folder is not None:
+        task.save(folder)
+    return task
 
 
 def _metrics(config: TaskConfig) -> tuple[str, ...]:
@@ -100,38 +125,17 @@ def _selected(config: TaskConfig, split: str, texts: Texts) -> Texts:
 def _tokenizers(
     config: TaskConfig, train: Texts, folder: Path | None
 ) -> tuple[Tokenizer, Tokenizer]:
-    kept = folder / "tokenizer" if folder is not None else None
+    """Those that the folder holds, else new ones made from the training split."""
+    kept = None if folder is None else folder / KEPT
     if kept is not None and kept.exists():
         if (kept / SHARED).exists():
             shared = tokenizers.load(kept / SHARED)
             return shared, shared
         return tokenizers.load(kept / SOURCE), tokenizers.load(kept / TARGET)
-    made = _made(config, train)
-    if kept is not None:
-        _keep(made, kept)
-    return made.get(SOURCE) or made[SHARED], made.get(TARGET) or made[SHARED]
-
-
-def _made(config: TaskConfig, train: Texts) -> dict[str, Tokenizer]:
-    """Tokenizers of the training split, by the name of their folder."""
     sources, targets = train
     if config.name == "pronunciation":
-        if config.reverse:
-            return {SOURCE: Symbols.of(sources, "word"), TARGET: Symbols.of(targets, "character")}
-        return {SOURCE: Symbols.of(sources, "character"), TARGET: Symbols.of(targets, "word")}
+        letters, phonemes = ("word", "character") if config.reverse else ("character", "word")
+        return Symbols.of(sources, letters), Symbols.of(targets, phonemes)
     texts = [text for side in train for text in side]
-    return {SHARED: SentencePiece.train(texts, config.vocabulary, config.subwords)}
-
-
-def _keep(made: dict[str, Tokenizer], kept: Path) -> None:
-    """Saves whole or not at all: a run that is killed leaves no half-written tokenizer."""
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(dir=kept.parent, prefix="tokenizer.") as scratch:
-        unfinished = Path(scratch) / "tokenizer"
-        for name, tokenizer in made.items():
-            tokenizer.save(unfinished / name)
-        try:
-            unfinished.rename(kept)
-        except OSError:
-            if not kept.exists():  # else another process of this run has saved the same one
-                raise
+    shared = SentencePiece.train(texts, config.vocabulary, config.subwords)
+    return shared, shared

@@ -1,6 +1,7 @@
 """The run's numbers, line by line: `metrics.jsonl` and TensorBoard events."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 from experiments.training.folder import METRICS, keep_lines, writing
@@ -28,7 +29,7 @@ class Writers:
             str(folder), purge_step=step + 1 if step else None, filename_suffix=f".from{step}"
         )
 
-    def write(self, kind: str, step: int, values: dict[str, float]) -> None:
+    def write(self, kind: str, step: int, values: Mapping[str, float | int]) -> None:
         """One line, on disk when this returns (a killed process loses none)."""
         with writing(self._path):
             self._lines.write(json.dumps({"kind": kind, "step": step, **values}) + "\n")
@@ -45,6 +46,6 @@ class Writers:
 class NoWriters:
     """What the hosts but the first write: nothing."""
 
-    def write(self, kind: str, step: int, values: dict[str, float]) -> None: ...
+    def write(self, kind: str, step: int, values: Mapping[str, float | int]) -> None: ...
 
     def close(self) -> None: ...

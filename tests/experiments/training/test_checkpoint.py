@@ -117,6 +117,8 @@ def flip(path):
 DAMAGES = {"truncated": truncate, "flipped": flip, "deleted": Path.unlink}
 
 
+# Orbax leaves reads behind when another read of the same checkpoint fails.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_damage_to_any_file_is_noticed_or_harmless(folder, tmp_path, damage, caplog):
     """File by file: what is restored is a checkpoint as it was saved, never the damaged one."""

@@ -153,10 +153,11 @@ def test_a_diverging_run_names_the_step_the_examples_and_the_checkpoint(place):
 def test_a_disk_that_fills_up(place):
     """The message is clear, the checkpoints before are sound, and with room the run goes on."""
     folder = place / "full"
-    code, said = finish(folder, {"width": 256}, disk_fills)
+    changes = {"width": 256, "train": {"examples": 8 * 12}}
+    code, said = finish(folder, changes, disk_fills)
     assert code == REFUSED, said
     assert re.search(r"InputError cannot write \S+/checkpoints\S*: File too large", said)
-    code, said = finish(folder, {"width": 256})
+    code, said = finish(folder, changes)
     assert code == 0, said
     assert "goes on from step" in said
     assert "is damaged" not in said
