@@ -38,7 +38,8 @@ class BenchTrain:
     Each model is built twice, by attn and from PyTorch's own layers (nn.LSTM, nn.GRU,
     nn.Transformer), at the same sizes and with the same optimizer. The two train in turns on the
     same batches of the pronunciation task, so that whatever else the machine does slows both.
-    Compilation is not in the times, placing batches is.
+    PyTorch gets the number of threads that it is fastest with. Compilation is not in the times,
+    placing batches is.
     """
 
     models: tuple[str, ...] = COMPARED
@@ -60,11 +61,13 @@ class Speed:
     """How fast one side trains one model; rates are medians over the rounds."""
 
     parameters: int
+    workers: str
+    """Devices or threads."""
     examples_per_second: float
     tokens_per_second: float
     """Target tokens predicted, `EOS` counted."""
     prepare_seconds: float
-    """Compilation and the first round, which is not timed."""
+    """Compilation, for PyTorch the choice of a number of threads, and a round to warm up."""
     loss: float
     """Mean of the last round, nats a token."""
     seconds: list[float]
@@ -152,10 +155,7 @@ def duel(name: str, base: Config, task: Task, steps: int, rounds: int) -> Duel:
         for k in (0, 1) if round_ % 2 == 0 else (1, 0):  # neither always runs after the other
             took, losses[k] = _timed(sides[k], batches)
             seconds[k].append(took)
-    attn, pytorch = (
-        _speed(side, batches, *measured)
-        for side, *measured in zip(sides, prepare, seconds, losses, strict=True)
-    )
+    attn, pytorch = (_speed(sides[k], batches, prepare[k], seconds[k], losses[k]) for k in (0, 1))
     ratios = [theirs / ours for ours, theirs in zip(*seconds, strict=True)]
     return Duel(name, attn, pytorch, statistics.median(ratios), min(ratios), max(ratios))
 
@@ -181,7 +181,15 @@ def _speed(
     examples = sum(len(batch.index) for batch in batches)
     tokens = sum(int((np.asarray(batch.target)[:, 1:] != PAD).sum()) for batch in batches)
     loss = statistics.fmean(losses)
-    return Speed(side.parameters, examples / typical, tokens / typical, prepare, loss, seconds)
+    return Speed(
+        side.parameters,
+        side.workers,
+        examples / typical,
+        tokens / typical,
+        prepare,
+        loss,
+        seconds,
+    )
 
 
 def _write(asked: BenchTrain, duels: Sequence[Duel]) -> None:

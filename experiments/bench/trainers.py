@@ -1,8 +1,9 @@
 """The two sides of `bench train`: a model, an optimizer and steps over host batches."""
 
 import os
+import time
 from collections.abc import Sequence
-from typing import ClassVar, Protocol
+from typing import Protocol
 
 import jax
 import numpy as np
@@ -24,8 +25,12 @@ Sizes = tuple[int, int]
 class Trainer(Protocol):
     """Trains one model on batches of host arrays; it goes on from call to call."""
 
-    name: ClassVar[str]
     parameters: int
+
+    @property
+    def workers(self) -> str:
+        """How many devices or threads share a step."""
+        ...
 
     def prepare(self, batches: Sequence[Batch]) -> None:
         """Does whatever need be done once for each shape among the batches."""
@@ -39,8 +44,6 @@ class Trainer(Protocol):
 class AttnTrainer:
     """The training step of a real run, on all devices."""
 
-    name: ClassVar[str] = "attn"
-
     def __init__(self, config: Config, vocabularies: Sizes):
         model = config.model.build(*vocabularies, nnx.Rngs(config.train.seed))
         graphdef, params = nnx.split(model)
@@ -50,6 +53,10 @@ class AttnTrainer:
         self.machine.check_divides(config.train.batch_size, config.train.accumulate)
         self.step = self.machine.spread(make_train_step(graphdef, config, steps))
         self.state = self.machine.place(jax.device_get(initialise(params, config, steps)))
+
+    @property
+    def workers(self) -> str:
+        return f"{len(self.machine.devices)} devices"
 
     def prepare(self, batches: Sequence[Batch]) -> None:
         """Compiles the step for each shape."""
@@ -75,13 +82,10 @@ def _mean_loss(metrics: Metrics | None) -> list[float]:
 
 
 class TorchTrainer:
-    """The same step in PyTorch: eager, on all cores, with its fused AdamW."""
-
-    name: ClassVar[str] = "PyTorch"
+    """The same step in PyTorch: eager, with its fused AdamW."""
 
     def __init__(self, config: Config, vocabularies: Sizes):
         torch.manual_seed(config.train.seed)
-        torch.set_num_threads(os.cpu_count() or 1)
         optimizer = config.optimizer
         self.clip_norm = optimizer.clip_norm
         self.model = counterpart(config.model, *vocabularies)
@@ -95,8 +99,30 @@ class TorchTrainer:
             fused=True,
         )
 
+    @property
+    def workers(self) -> str:
+        return f"{torch.get_num_threads()} threads"
+
     def prepare(self, batches: Sequence[Batch]) -> None:
-        """Nothing: what PyTorch sets up at a first call, a round that is not timed sets up."""
+        """Keeps the number of threads that a pass takes least time with.
+
+        More are not always faster: threads that wait for each other spin, and where other programs
+        want the cores too, they wait long.
+        """
+        cores = os.cpu_count() or 1
+        choices = sorted({1, cores // 2 or 1, cores})
+        self.run(batches)
+        torch.set_num_threads(min(choices, key=lambda threads: self._seconds(batches, threads)))
+
+    def _seconds(self, batches: Sequence[Batch], threads: int) -> float:
+        """The better of two passes."""
+        torch.set_num_threads(threads)
+        passes = []
+        for _ in range(2):
+            began = time.perf_counter()
+            self.run(batches)
+            passes.append(time.perf_counter() - began)
+        return min(passes)
 
     def run(self, batches: Sequence[Batch]) -> list[float]:
         """A step on each batch, one after another."""
