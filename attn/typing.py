@@ -24,4 +24,4 @@ except ModuleNotFoundError:
         def __class_getitem__(cls, item: Any) -> Any:
             return item[0] if isinstance(item, tuple) else item
 
-    Bool = Float = Int = Key = PyTree = Shaped = UInt32 = _Unchecked  # type: ignore[misc,assignment]
+    Bool = Float = Int = Key = PyTree = Shaped = UInt32 = _Unchecked  # type: ignore[assignment]

@@ -16,7 +16,6 @@ from experiments.errors import InputError, expect_known
 
 USAGE, STOPPED = 2, 42
 
-Positional = tyro.conf.Positional
 SETTINGS = (tyro.conf.AvoidSubcommands, tyro.conf.FlagConversionOff)
 
 
@@ -226,7 +225,7 @@ class Search:
 class Eval:
     """Score a run's best model on a split."""
 
-    run: Positional[Path]
+    run: tyro.conf.Positional[Path]
     """The run's folder."""
     split: Literal["train", "validation", "test"] = "test"
     items: int | None = None
@@ -266,9 +265,9 @@ class Translate:
     Prints the n best outputs with their scores and leaves a picture of where the best one looked.
     """
 
-    run: Positional[Path]
+    run: tyro.conf.Positional[Path]
     """The run's folder."""
-    text: Positional[str | None] = None
+    text: tyro.conf.Positional[str | None] = None
     """None: read lines from standard input."""
     search: Annotated[Search, tyro.conf.arg(name="")] = Search(beam=4)
 
@@ -308,7 +307,7 @@ def _show(translator: Any, text: str, run: Path) -> None:
 class Report:
     """Write report.html anew from what is in a folder."""
 
-    folder: Positional[Path]
+    folder: tyro.conf.Positional[Path]
     """Of a comparison or of a run."""
 
 

@@ -73,7 +73,8 @@ def _layers_step(
     linear: Linear, attended: Attended, layers: tuple[Carry, ...], gates: Array, step: Array
 ) -> tuple[Carry, ...]:
     """One step of every LSTM layer; `gates` are the first layer's, without its own state."""
-    noise, moved = attended.noise and attended.noise.at(step), []
+    noise = attended.noise and attended.noise.at(step)
+    moved: list[Carry] = []
     for depth, (cell, hidden) in enumerate(layers):
         if depth > 0:
             below = moved[-1][1]
@@ -149,7 +150,9 @@ class Luong(nnx.Module):
         """Logits of the token after each of `target_in`."""
         noise = noise and noise.at(DECODER)
         _, states = self._run(memory, target_in, noise)
-        return self._read(drop(states, self.config.dropout, noise, self.config.layers).swapaxes(0, 1))
+        return self._read(
+            drop(states, self.config.dropout, noise, self.config.layers).swapaxes(0, 1)
+        )
 
     def weights(self, memory: Memory, target_in: Int[Array, "B T"]) -> Float[Array, "B 1 1 T S"]:
         """Attention from each target position to the source, in the source's own order."""
@@ -197,9 +200,7 @@ class Luong(nnx.Module):
         return self.readout(states).astype(jnp.float32)
 
     def _attended(self, memory: Memory, noise: Noise | None) -> Attended:
-        biases = tuple(
-            layer.input.bias[...].astype(layer.dtype) for layer in self.decoder.layers[1:]
-        )
+        biases = tuple(layer.bias() for layer in self.decoder.layers[1:])
         score, dropout = self.attention.score(), self.config.dropout
         return Attended(memory.annotations, score, biases, noise, dropout)
 

@@ -192,6 +192,11 @@ class LSTM(nnx.Module):
         """The matrices of the loop, by the names that the cell gives them."""
         return {"recurrent": self.recurrent[...]}
 
+    def bias(self) -> Float[Array, "gates"]:
+        """Of the gates."""
+        assert self.input.bias is not None
+        return self.input.bias[...].astype(self.dtype)
+
     def start(self, rows: int) -> Carry:
         """(cell, hidden), zero."""
         return (jnp.zeros((rows, self.width), self.dtype),) * 2

@@ -8,7 +8,7 @@ from experiments.config import Config, OptimizerConfig, SearchConfig, TaskConfig
 def pronunciation() -> Config:
     """Spelling to phonemes, from CMUdict."""
     return Config(
-        task=TaskConfig("pronunciation"),
+        task=TaskConfig("pronunciation", buckets=5),
         parameters=530_000,
         optimizer=OptimizerConfig(learning_rate=3e-3, warmup_steps=200),
         train=TrainConfig(batch_size=128, examples=200_000, evaluate_every=400, save_every=400),
@@ -19,7 +19,7 @@ def pronunciation() -> Config:
 def verses() -> Config:
     """English to Spanish, verses."""
     return Config(
-        task=TaskConfig("verses", vocabulary=4000),
+        task=TaskConfig("verses", vocabulary=4000, buckets=8),
         parameters=1_500_000,
         optimizer=OptimizerConfig(learning_rate=2e-3, warmup_steps=300),
         train=TrainConfig(batch_size=64, examples=100_000, evaluate_every=500, save_every=500),
@@ -40,7 +40,7 @@ def tatoeba() -> Config:
 def translation(name: str) -> Config:
     """Any TFDS translation set, with settings for a first look."""
     return Config(
-        task=TaskConfig(name, vocabulary=8000),
+        task=TaskConfig(name, vocabulary=8000, buckets=8),
         parameters=5_000_000,
         optimizer=OptimizerConfig(learning_rate=1e-3, warmup_steps=1000),
         train=TrainConfig(batch_size=128, examples=1_000_000, label_smoothing=0.1),

@@ -134,8 +134,9 @@ def _tokenizers(
         return tokenizers.load(kept / SOURCE), tokenizers.load(kept / TARGET)
     sources, targets = train
     if config.name == "pronunciation":
-        letters, phonemes = ("word", "character") if config.reverse else ("character", "word")
-        return Symbols.of(sources, letters), Symbols.of(targets, phonemes)
+        if config.reverse:
+            return Symbols.of(sources, "word"), Symbols.of(targets, "character")
+        return Symbols.of(sources, "character"), Symbols.of(targets, "word")
     texts = [text for side in train for text in side]
     shared = SentencePiece.train(texts, config.vocabulary, config.subwords)
     return shared, shared
