@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -69,7 +70,8 @@ class Speed:
     prepare_seconds: float
     """Compilation, for PyTorch the choice of a number of threads, and a round to warm up."""
     loss: float
-    """Mean of the last round, nats a token."""
+    """Mean of the last round, nats a token: a sign of life. The sides start from initialisations
+    of their own and PyTorch has trained longer by then, on choosing its threads."""
     seconds: list[float]
     """Of each round."""
 
@@ -214,20 +216,19 @@ def _write(asked: BenchTrain, duels: Sequence[Duel]) -> None:
 
 
 def _table(duels: Sequence[Duel]) -> Table:
-    table = Table(title="Training, attn against PyTorch")
-    table.add_column("model")
-    for heading in ("parameters", "examples/s", "PyTorch", "tokens/s", "PyTorch", "ratio", "range"):
-        table.add_column(heading, justify="right")
+    title = "Training, attn against PyTorch: medians over rounds"
+    table = Table("model", title=title, box=SIMPLE_HEAD)
+    for heading in ("examples/s", "PyTorch", "tokens/s", "PyTorch", "ratio", "range"):
+        table.add_column(heading, justify="right", no_wrap=True)
     for each in duels:
         attn, pytorch = each.attn, each.pytorch
         table.add_row(
             each.model,
-            f"{attn.parameters:,}",
             f"{attn.examples_per_second:,.0f}",
             f"{pytorch.examples_per_second:,.0f}",
             f"{attn.tokens_per_second:,.0f}",
             f"{pytorch.tokens_per_second:,.0f}",
             f"{each.ratio:.2f}",
-            f"{each.lowest:.2f} to {each.highest:.2f}",
+            f"{each.lowest:.2f}–{each.highest:.2f}",
         )
     return table

@@ -213,7 +213,7 @@ def test_luong(score, input_feeding):
             carries[0] = lstm(layer, x, *carries[0])
             carries[1] = lstm(second, carries[0][1], *carries[1])
             top = carries[1][1]
-            a = softmax(align(p["attention"], top, states))
+            a = softmax(align(p.get("attention"), top, states))
             fed = np.tanh(np.concatenate([a @ states, top]) @ p["combine"]["kernel"])
             logits.append(fed @ p["readout"]["kernel"] + p["readout"]["bias"])
             weights.append([*a[-2::-1], a[-1]])  # read backwards, shown forwards

@@ -97,12 +97,12 @@ def test_lstm_is_flax_lstm():
     recurrent = ours.recurrent[...]
     for at, gate in enumerate("ifgo"):
         columns = slice(4 * at, 4 * at + 4)
-        getattr(theirs, f"i{gate}").kernel[...] = kernel[:, columns]
+        getattr(theirs, "if_" if gate == "f" else f"i{gate}").kernel[...] = kernel[:, columns]
         getattr(theirs, f"h{gate}").kernel[...] = recurrent[:, columns]
         getattr(theirs, f"h{gate}").bias[...] = bias[columns]
     xs = jax.random.normal(jax.random.key(2), (6, 2, 3))
     (cell, hidden), ys = ours(xs, ours.start(2))
-    carry = theirs.initialize_carry((2, 3))
+    carry = (jnp.zeros((2, 4)), jnp.zeros((2, 4)))
     for x in xs:
         carry, y = theirs(carry, x)
     np.testing.assert_allclose(cell, carry[0], atol=1e-6)
