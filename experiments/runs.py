@@ -12,7 +12,7 @@ from experiments import tasks
 from experiments.config import Config, SearchConfig
 from experiments.errors import InputError
 from experiments.evaluation.alignments import choose
-from experiments.evaluation.evaluate import Evaluator, describe
+from experiments.evaluation.evaluate import Evaluator
 from experiments.evaluation.outcome import Evaluation
 from experiments.evaluation.translate import Translator
 from experiments.tasks import Task
@@ -106,14 +106,3 @@ def _keep_alignments(
     kept = [each.alignment.to_json() for each in found if each.alignment is not None]
     if kept:
         files.write_json(folder / ALIGNMENTS, kept)
-
-
-__all__ = [
-    "describe",
-    "evaluate_run",
-    "load_run",
-    "run_record",
-    "sized",
-    "test_run",
-    "train_run",
-]

@@ -199,7 +199,7 @@ def _label_ends(axes: Axes, ends: Sequence[tuple[float, float]], labels: Sequenc
             labels[n],
             ends[n],
             xytext=(left, y),
-            textcoords="figure pixels",
+            textcoords="figure points",
             va="center",
             color=colour,
             fontsize=12,
