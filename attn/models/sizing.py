@@ -40,7 +40,7 @@ def fit(
     Raises:
         ValueError: no width comes within the tolerance.
     """
-    # Sinusoidal positions come in pairs; other widths are kept even for no more than neatness.
+    # Sinusoidal positions and maxout (half of `width`) both take units in pairs.
     unit = lcm(2, config.heads) if isinstance(config, TransformerConfig) else 2
 
     def count(units: int) -> int:
