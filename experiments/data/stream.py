@@ -2,17 +2,20 @@
 
 import time
 from collections.abc import Callable, Iterator
+from itertools import chain
 
 import grain
 
 from experiments.data.batches import Batch
 
-AHEAD = 16
-"""Batches that are ready or in the making."""
+BLOCK = 8
+"""Batches that change hands at once: threads that meet at every step wait for each other."""
+AHEAD = 4
+"""Blocks that are ready or in the making."""
 
 
 class Stream(Iterator[Batch]):
-    """The batches of steps `start` to `stop` in order, made by Grain's threads meanwhile.
+    """The batches of steps `start` to `stop` in order, made by Grain's thread meanwhile.
 
     Where it stands is the step alone, so there is nothing of it to save: a run that goes on opens
     a new stream at its step.
@@ -28,9 +31,14 @@ class Stream(Iterator[Batch]):
         """
         self.seconds_waited = 0.0
         """Spent in `next` so far: time that a device may have stood still for want of data."""
+
+        def block(first: int) -> list[Batch]:
+            return [batches(step) for step in range(first, min(first + BLOCK, stop))]
+
         options = grain.ReadOptions(num_threads=1, prefetch_buffer_size=AHEAD)
-        dataset = grain.MapDataset.range(start, stop).map(batches).to_iter_dataset(options)
-        self._iterator = iter(dataset)
+        blocks = iter(grain.MapDataset.range(start, stop, BLOCK).map(block).to_iter_dataset(options))
+        blocks.start_prefetch()
+        self._iterator = chain.from_iterable(blocks)
 
     def __next__(self) -> Batch:
         began = time.perf_counter()
@@ -38,8 +46,3 @@ class Stream(Iterator[Batch]):
             return next(self._iterator)
         finally:
             self.seconds_waited += time.perf_counter() - began
-
-
-def stream(batches: Callable[[int], Batch], start: int, stop: int) -> Stream:
-    """The batches of steps `start` to `stop`, read ahead."""
-    return Stream(batches, start, stop)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from attn.models.protocol import BOS, EOS, PAD
 from experiments.data.batches import Batches, Examples, Ordered, Ragged
-from experiments.data.stream import stream
+from experiments.data.stream import Stream
 from experiments.errors import InputError
 
 
@@ -193,7 +193,7 @@ def test_no_examples_to_evaluate():
 
 def test_a_stream_is_the_batches_in_order_and_counts_its_waiting():
     batches = Batches(make_examples(100), 8, 0, 3)
-    made = stream(batches, 5, 40)
+    made = Stream(batches, 5, 40)
     assert made.seconds_waited == 0.0
     read = list(made)
     assert len(read) == 35
