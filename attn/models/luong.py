@@ -8,10 +8,10 @@ import jax.numpy as jnp
 from flax import nnx
 
 from attn.models.protocol import State
-from attn.models.seq2seq import DECODER, ENCODER, LSTMStack, drop, uniform
+from attn.models.seq2seq import DECODER, ENCODER, LSTMStack, uniform
 from attn.models.source import reversal, source_lengths
 from attn.nn.attention import Annotations, LuongAttention
-from attn.nn.noise import Noise
+from attn.nn.noise import Noise, drop
 from attn.nn.recurrent import Carry, Linear, Weights, lstm_update, product, recur
 from attn.scores import Additive, Score
 from attn.typing import Array, ArrayLike, Float, Int
@@ -190,9 +190,8 @@ class Luong(nnx.Module):
             _, top = self.decoder(target_in, memory.layers, noise)
             states = _attentional(product(weights), attended, top.swapaxes(0, 1))
             return top, states.swapaxes(0, 1)
-        words = drop(self.decoder.embed(target_in.T), self.config.dropout, noise, 0)
         steps = jnp.arange(target_in.shape[1], dtype=jnp.int32)
-        xs = (self.decoder.layers[0].input(words), steps)
+        xs = (self.decoder.first_gates(target_in.T, noise), steps)
         carry = (memory.layers, jnp.zeros_like(memory.layers[-1][1]))
         return recur(_decoder_cell, weights, attended, carry, xs, False)[1]
 

@@ -8,11 +8,12 @@ import jax.numpy as jnp
 from flax import nnx
 
 from attn.models.protocol import PAD, State
-from attn.models.seq2seq import DECODER, ENCODER, drop
+from attn.models.seq2seq import DECODER, ENCODER
 from attn.models.source import source_lengths
 from attn.nn.attention import AdditiveAttention, Annotations
-from attn.nn.noise import Noise
+from attn.nn.noise import Noise, drop
 from attn.nn.recurrent import GRU, Linear, Weights, gru_update, orthogonal_blocks, product, recur
+from attn.nn.words import Words
 from attn.scores import Score
 from attn.typing import Array, ArrayLike, Float, Int
 
@@ -115,11 +116,11 @@ class RNNSearch(nnx.Module):
 
     def encode(self, source: Int[Array, "B S"], noise: Noise | None = None) -> Memory:
         """Annotations of every source position, and s_0 = tanh(W_s of the backward h_1)."""
-        noise = noise and noise.at(ENCODER)
-        xs = drop(self.source_embed(source.T), self.dropout, noise, 0)
+        words = Words(self.source_embed, source.T, noise and noise.at(ENCODER), self.dropout)
         real, rows = (source != PAD).T, source.shape[0]
-        _, forward = self.forward(xs, self.forward.start(rows), real)
-        first, backward = self.backward(xs, self.backward.start(rows), real, reverse=True)
+        gates = [words.through(layer.input) for layer in (self.forward, self.backward)]
+        _, forward = self.forward.run(gates[0], self.forward.start(rows), real)
+        first, backward = self.backward.run(gates[1], self.backward.start(rows), real, reverse=True)
         states = jnp.concatenate([forward, backward], axis=-1).swapaxes(0, 1)
         annotations = self.attention.annotate(states, source_lengths(source))
         return Memory(annotations, jnp.tanh(self.first(first)))
@@ -129,7 +130,7 @@ class RNNSearch(nnx.Module):
     ) -> Float[Array, "B T V"]:
         """Logits of the token after each of `target_in`."""
         noise = noise and noise.at(DECODER)
-        words = drop(self.target_embed(target_in.T), self.dropout, noise, 0)
+        words = Words(self.target_embed, target_in.T, noise, self.dropout)
         before, contexts, after = self._run(memory, words)
         readout = self._readout(after if self.current else before, words, contexts)
         readout = drop(readout, self.dropout, noise, 1)
@@ -137,7 +138,7 @@ class RNNSearch(nnx.Module):
 
     def weights(self, memory: Memory, target_in: Int[Array, "B T"]) -> Float[Array, "B 1 1 T S"]:
         """Attention from each target position to the source."""
-        before, _, _ = self._run(memory, self.target_embed(target_in.T))
+        before, _, _ = self._run(memory, Words(self.target_embed, target_in.T))
         query = self.attention.query(before.swapaxes(0, 1))
         return memory.annotations.weights(query, self.attention.score())
 
@@ -147,25 +148,27 @@ class RNNSearch(nnx.Module):
 
     def step(self, state: State, token: Int[Array, "B"]) -> tuple[State, Float[Array, "B V"]]:
         """One step of the decoder."""
-        word = self.target_embed(token)
+        word = Words(self.target_embed, token)
         attended = Attended(state.memory.annotations, self.attention.score())
         linear = product(self._loop_weights())
-        new, (context, _) = _decoder_cell(linear, attended, state.carry, self.input(word))
+        new, (context, _) = _decoder_cell(linear, attended, state.carry, word.through(self.input))
         readout = self._readout(new if self.current else state.carry, word, context)
         return State(state.memory, new), self.output(readout).astype(jnp.float32)
 
-    def _run(self, memory: Memory, words: Float[Array, "T B m"]) -> tuple[Array, Array, Array]:
+    def _run(self, memory: Memory, words: Words) -> tuple[Array, Array, Array]:
         """s_{i-1}, c_i and s_i of every step, time-major."""
         attended = Attended(memory.annotations, self.attention.score())
+        gates = words.through(self.input)
         _, (contexts, after) = recur(
-            _decoder_cell, self._loop_weights(), attended, memory.first, self.input(words), False
+            _decoder_cell, self._loop_weights(), attended, memory.first, gates, False
         )
         before = jnp.concatenate([memory.first[None], after[:-1]])
         return before, contexts, after
 
-    def _readout(self, state: Array, word: Array, context: Array) -> Any:
+    def _readout(self, state: Array, words: Words, context: Array) -> Any:
         """The maxout layer: t_i, the greater of each pair of units of the deep output."""
-        units = self.readout_state(state) + self.readout_word(word) + self.readout_context(context)
+        units = self.readout_state(state) + self.readout_context(context)
+        units += words.through(self.readout_word)
         return units.reshape(*units.shape[:-1], -1, 2).max(-1)
 
     def _loop_weights(self) -> Weights:

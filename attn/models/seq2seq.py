@@ -10,8 +10,9 @@ from flax import nnx
 from attn.errors import Unsupported
 from attn.models.protocol import PAD, State
 from attn.models.source import reversal
-from attn.nn.noise import Noise
+from attn.nn.noise import Noise, drop
 from attn.nn.recurrent import LSTM, Carry, lstm_update, product
+from attn.nn.words import Words
 from attn.typing import Array, Float, Int
 
 ENCODER, DECODER = 0, 1
@@ -87,12 +88,20 @@ class LSTMStack(nnx.Module):
         stops the state of each row at its last real token.
         """
         real = (tokens != PAD).T if padded else None
-        xs, last = self.embed(tokens.T), []
-        for depth, (layer, carry) in enumerate(zip(self.layers, carries, strict=True)):
+        gates = self.first_gates(tokens.T, noise)
+        carry, xs = self.layers[0].run(gates if extra is None else gates + extra, carries[0], real)
+        last = [carry]
+        for depth in range(1, len(self.layers)):
             xs = drop(xs, self.dropout, noise, depth)
-            carry, xs = layer(xs, carry, real, extra if depth == 0 else None)
+            carry, xs = self.layers[depth](xs, carries[depth], real)
             last.append(carry)
         return tuple(last), xs
+
+    def first_gates(
+        self, tokens: Int[Array, "T B"], noise: Noise | None
+    ) -> Float[Array, "T B gates"]:
+        """What the first layer's gates get from the words."""
+        return Words(self.embed, tokens, noise, self.dropout).through(self.layers[0].input)
 
     def start(self, rows: int) -> tuple[Carry, ...]:
         """Zero states."""
@@ -178,12 +187,3 @@ def uniform(scale: float) -> nnx.initializers.Initializer:
         return jax.random.uniform(key, shape, dtype, -scale, scale)
 
     return init
-
-
-def drop(
-    xs: Float[Array, "T B n"], rate: float, noise: Noise | None, site: int
-) -> Float[Array, "T B n"]:
-    """Dropout on time-major activations."""
-    if noise is None or rate == 0:
-        return xs
-    return noise.at(site).drop(xs.swapaxes(0, 1), rate).swapaxes(0, 1)

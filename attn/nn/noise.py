@@ -35,3 +35,12 @@ class Noise:
         example = self.index.reshape(-1, *[1] * (x.ndim - 1))
         keep = counter_uniform(self.key, example, place) >= rate
         return jnp.where(keep, x / (1.0 - rate), jnp.zeros((), x.dtype)).astype(x.dtype)
+
+
+def drop(
+    xs: Float[Array, "..."], rate: float, noise: Noise | None, site: int
+) -> Float[Array, "..."]:
+    """Dropout on time-major activations [T, B, n], where there is noise."""
+    if noise is None or rate == 0:
+        return xs
+    return noise.at(site).drop(xs.swapaxes(0, 1), rate).swapaxes(0, 1)

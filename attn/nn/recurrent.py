@@ -174,18 +174,18 @@ class LSTM(nnx.Module):
         self.recurrent = nnx.Param(init(rngs.params(), (width, 4 * width), jnp.float32))
 
     def __call__(
-        self,
-        xs: Float[Array, "T B i"],
-        carry: Carry,
-        real: Bool[Array, "T B"] | None = None,
-        extra: Float[Array, "B gates"] | None = None,
+        self, xs: Float[Array, "T B i"], carry: Carry, real: Bool[Array, "T B"] | None = None
     ) -> tuple[Carry, Float[Array, "T B n"]]:
         """Reads a sequence; steps that are not `real` leave the state as it was.
 
-        `extra` is added to the gates' inputs at every step. Returns the last (cell, hidden) and
-        every hidden state.
+        Returns the last (cell, hidden) and every hidden state.
         """
-        gates = self.input(xs) if extra is None else self.input(xs) + extra
+        return self.run(self.input(xs), carry, real)
+
+    def run(
+        self, gates: Float[Array, "T B gates"], carry: Carry, real: Bool[Array, "T B"] | None = None
+    ) -> tuple[Carry, Float[Array, "T B n"]]:
+        """`__call__`, given what the gates get from the inputs."""
         return recur(_lstm_cell, self.weights(), None, carry, (gates, real))
 
     def weights(self) -> Weights:
@@ -227,8 +227,21 @@ class GRU(nnx.Module):
         real: Bool[Array, "T B"] | None = None,
         reverse: bool = False,
     ) -> tuple[Float[Array, "B n"], Float[Array, "T B n"]]:
-        """Reads a sequence; steps that are not `real` leave the state as it was."""
-        return recur(_gru_cell, self.weights(), None, state, (self.input(xs), real), reverse)
+        """Reads a sequence; steps that are not `real` leave the state as it was.
+
+        Returns the last state and every state.
+        """
+        return self.run(self.input(xs), state, real, reverse)
+
+    def run(
+        self,
+        gates: Float[Array, "T B gates"],
+        state: Float[Array, "B n"],
+        real: Bool[Array, "T B"] | None = None,
+        reverse: bool = False,
+    ) -> tuple[Float[Array, "B n"], Float[Array, "T B n"]]:
+        """`__call__`, given what the gates get from the inputs."""
+        return recur(_gru_cell, self.weights(), None, state, (gates, real), reverse)
 
     def weights(self) -> Weights:
         """The matrices of the loop, by the names that the cell gives them."""

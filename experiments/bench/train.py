@@ -217,7 +217,7 @@ def _write(asked: BenchTrain, duels: Sequence[Duel]) -> None:
 
 def _table(duels: Sequence[Duel]) -> Table:
     title = "Training, attn against PyTorch: medians over rounds"
-    table = Table("model", title=title, box=SIMPLE_HEAD)
+    table = Table("model", title=title, box=SIMPLE_HEAD, collapse_padding=True)
     for heading in ("examples/s", "PyTorch", "tokens/s", "PyTorch", "ratio", "range"):
         table.add_column(heading, justify="right", no_wrap=True)
     for each in duels:
