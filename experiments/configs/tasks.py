@@ -21,8 +21,8 @@ def verses() -> Config:
     return Config(
         task=TaskConfig("verses", vocabulary=4000, buckets=8),
         parameters=1_500_000,
-        optimizer=OptimizerConfig(learning_rate=2e-3, warmup_steps=300),
-        train=TrainConfig(batch_size=64, examples=100_000, evaluate_every=500, save_every=500),
+        optimizer=OptimizerConfig(learning_rate=5e-3, warmup_steps=200),
+        train=TrainConfig(batch_size=32, examples=90_000, evaluate_every=1000, save_every=1000),
         search=SearchConfig(beam=4, max_length=96, batch_size=64),
     )
 
