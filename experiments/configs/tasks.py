@@ -11,7 +11,7 @@ def pronunciation() -> Config:
         task=TaskConfig("pronunciation", buckets=5),
         parameters=530_000,
         optimizer=OptimizerConfig(learning_rate=3e-3, warmup_steps=200),
-        train=TrainConfig(batch_size=128, examples=200_000, evaluate_every=400, save_every=400),
+        train=TrainConfig(batch_size=128, examples=160_000, evaluate_every=400, save_every=400),
         search=SearchConfig(beam=1, max_length=32),
     )
 
