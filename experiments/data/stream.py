@@ -36,7 +36,9 @@ class Stream(Iterator[Batch]):
             return [batches(step) for step in range(first, min(first + BLOCK, stop))]
 
         options = grain.ReadOptions(num_threads=1, prefetch_buffer_size=AHEAD)
-        blocks = iter(grain.MapDataset.range(start, stop, BLOCK).map(block).to_iter_dataset(options))
+        blocks = iter(
+            grain.MapDataset.range(start, stop, BLOCK).map(block).to_iter_dataset(options)
+        )
         blocks.start_prefetch()
         self._iterator = chain.from_iterable(blocks)
 
