@@ -1,6 +1,5 @@
 """The op: `attention`, and two other doors to it."""
 
-import contextlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -65,9 +64,8 @@ def attention(
     query, key, value = jnp.asarray(query), jnp.asarray(key), jnp.asarray(value)
     _check_operands(query=query, key=key, value=value)
     batched = query.ndim == 4
-    with _products_in(precision):
-        call = _describe(query, key, value, score, mods, mask, weighting)
-        output, lse = choose(call, backend).forward(call)
+    call = _describe(query, key, value, score, mods, mask, weighting, precision)
+    output, lse = choose(call, backend).forward(call)
     if not batched:
         output, lse = output[0], lse[0]
     return (output, lse) if return_lse else output
@@ -92,9 +90,8 @@ def attention_weights(
     """
     query, key = jnp.asarray(query), jnp.asarray(key)
     _check_operands(query=query, key=key)
-    with _products_in(precision):
-        call = _describe(query, key, None, score, mods, mask, weighting)
-        weights = reference.weights(call)
+    call = _describe(query, key, None, score, mods, mask, weighting, precision)
+    weights = reference.weights(call)
     return weights if query.ndim == 4 else weights[0]
 
 
@@ -141,7 +138,7 @@ def dot_product_attention(
     Raises:
         Unsupported: `implementation` is "cudnn".
     """
-    backends = {None: "auto", "xla": "reference"}
+    backends = {None: "auto", "xla": "xla"}
     if implementation not in backends:
         raise Unsupported(
             f'implementation: got "{implementation}"; expected None or "xla" '
@@ -181,13 +178,16 @@ def _describe(
     mods: Sequence[ScoreMod],
     mask: Mask | None,
     weighting: Weighting | None,
+    precision: Precision,
 ) -> Call:
     """The call in its one form: rank 4, pieces checked, dense projections done."""
+    name = _precision_name(precision)
     _check_pieces(score, mods, mask, weighting)
     if query.ndim == 3:
         query, key = query[None], key[None]
         value = None if value is None else value[None]
-    sizes = Call(query, key, value, score, (), None, None).sizes
+    call = Call(query, key, value, score, (), None, None, name)
+    sizes = call.sizes
     mask = checked("mask", mask, sizes)
     score = checked("score", score, sizes)
     ordered = checked("mods", tuple(mods), sizes)
@@ -195,10 +195,11 @@ def _describe(
     if score.projects and mask is not None:
         queries, keys = seen(mask, sizes)
         query, key = cleared(query, queries), cleared(key, keys)
-    score, query, key = score.prepare(query, key)
+    with call.products():
+        score, query, key = score.prepare(query, key)
     if value is not None and key.shape[2] != value.shape[2]:
         value = jnp.repeat(value, key.shape[2] // value.shape[2], axis=2)
-    return Call(query, key, value, score, ordered, mask, weighting)
+    return Call(query, key, value, score, ordered, mask, weighting, name)
 
 
 def _check_operands(**operands: Array) -> None:
@@ -248,17 +249,18 @@ def _check_pieces(score: Any, mods: Any, mask: Any, weighting: Any) -> None:
         raise TypeError(f"weighting: got {weighting!r}; expected a piece of attn.weightings")
 
 
-def _products_in(precision: Precision) -> contextlib.AbstractContextManager[Any]:
-    """Makes `precision` the default of the matrix products in a block, whoever writes them."""
-    if precision is None:
-        return contextlib.nullcontext()
-    name = precision
+def _precision_name(precision: Precision) -> str | None:
+    """What `jax.default_matmul_precision` calls it."""
+    name: str | None
     if isinstance(precision, jax.lax.Precision):
         name = precision.name.lower()
     elif isinstance(precision, jax.lax.DotAlgorithmPreset):
         name = precision.name
+    else:
+        name = precision
     try:
-        return jax.default_matmul_precision(name)
+        with jax.default_matmul_precision(name):
+            return name
     except (TypeError, ValueError) as error:
         raise ValueError(
             f"precision: got {precision!r}; expected a jax.lax.Precision, a "

@@ -5,6 +5,7 @@ Masks compose with `&` and `|`. A query that may look at nothing gets zeros.
 
 import jax.numpy as jnp
 
+from attn.blocks import each_block
 from attn.pieces import Index, Piece, Sizes, leaf, lift, piece, static
 from attn.typing import Array, ArrayLike, Bool, Int, Shaped
 
@@ -171,21 +172,33 @@ class Dense(Mask):
         return self.array
 
 
+_PAIRS = 1 << 20
+"""Pairs of a query and a key that `seen` looks at at once."""
+
+
 def seen(mask: Mask, sizes: Sizes) -> tuple[Bool[Array, "B _ N"], Bool[Array, "B _ K"]]:
     """Which queries may look at a key, and which keys some query may look at.
 
     The rest of the keys (padding) may hold NaN: it must be cleared, for 0 · NaN is NaN wherever a
     product meets it, forward or backward. An axis of size 1 says the same of all.
     """
-    i, j = jnp.arange(sizes["query"])[:, None], jnp.arange(sizes["key"])[None, :]
+    rows, columns = sizes["query"], sizes["key"]
+    block = max(1, min(rows, _PAIRS // max(columns, 1)))
 
-    def head(b: Index, n: Index, mask: Mask) -> tuple[Array, Array]:
-        allowed = mask.tile(b, n, i, j)
-        return allowed.any(axis=1), allowed.any(axis=0)
+    def some_queries(start: Index, mask: Mask, keys: Array) -> tuple[Array, Array]:
+        i, j = start + jnp.arange(block)[:, None], jnp.arange(columns)[None, :]
 
-    queries, keys = lift(head, (mask,), sizes, out_axis=1)
-    batch, columns, _ = keys.shape
-    return queries, keys.reshape(batch, columns, sizes["key_head"], -1).any(axis=-1)
+        def head(b: Index, n: Index, mask: Mask) -> tuple[Array, Array]:
+            allowed = (i < rows) & mask.tile(b, n, i, j)
+            return allowed.any(axis=1), allowed.any(axis=0)
+
+        queries, of_these = lift(head, (mask,), {**sizes, "query": block}, out_axis=1)
+        return keys | of_these, queries
+
+    none = jnp.zeros((sizes["batch"], columns, sizes["head"]), bool)
+    keys, queries = each_block("query", rows, block, mask, some_queries, none)
+    queries = jnp.moveaxis(queries, 0, 1).reshape(sizes["batch"], -1, sizes["head"])[:, :rows]
+    return queries, keys.reshape(*keys.shape[:2], sizes["key_head"], -1).any(axis=-1)
 
 
 def cleared(x: Shaped[Array, "#B L H D"], seen: Bool[Array, "B _ H"]) -> Shaped[Array, "#B L H D"]:

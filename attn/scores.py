@@ -46,6 +46,13 @@ class Score(Piece):
         """Scores of queries `i` against keys `j` of batch `b` and query head `n`."""
         raise NotImplementedError
 
+    def units(self, width: int) -> int:
+        """Numbers that `tile` makes of a pair before it sums them, by the query's width.
+
+        Kernels size their blocks by it.
+        """
+        return width
+
 
 @piece
 class Dot(Score):
@@ -65,6 +72,9 @@ class Dot(Score):
     def tile(self, query, key, b, n, i, j):
         product = query @ key.T
         return product * jnp.asarray(self.scale, product.dtype)
+
+    def units(self, width: int) -> int:
+        return 1
 
 
 @piece

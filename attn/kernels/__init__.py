@@ -8,7 +8,7 @@
 from typing import Protocol, runtime_checkable
 
 from attn.errors import Unsupported
-from attn.kernels import reference
+from attn.kernels import reference, xla
 from attn.kernels.call import Call
 from attn.typing import Array
 
@@ -24,7 +24,7 @@ class Backend(Protocol):
     def forward(self, call: Call) -> tuple[Array, Array]: ...
 
 
-BACKENDS: dict[str, Backend] = {"reference": reference}
+BACKENDS: dict[str, Backend] = {"xla": xla, "reference": reference}
 """By name, in the order in which "auto" asks; the last one can do every call."""
 
 

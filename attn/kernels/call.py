@@ -1,5 +1,6 @@
 """One call of the op, as every backend gets it."""
 
+import contextlib
 from typing import Any
 
 import jax
@@ -7,7 +8,7 @@ import jax.numpy as jnp
 
 from attn.masks import Mask
 from attn.mods import ScoreMod
-from attn.pieces import Piece, Sizes, leaf, piece
+from attn.pieces import Piece, Sizes, leaf, piece, static
 from attn.scores import Score
 from attn.weightings import Weighting
 
@@ -28,6 +29,8 @@ class Call(Piece):
     mods: tuple[ScoreMod, ...]
     mask: Mask | None
     weighting: Weighting | None
+    precision: str | None = static(default=None)
+    """Of the matrix products, a name that JAX knows; None leaves its default."""
 
     @property
     def sizes(self) -> Sizes:
@@ -48,3 +51,9 @@ class Call(Piece):
     def sums(self) -> jax.typing.DTypeLike:
         """The dtype of scores, softmax and sums: float32, or float64 for float64 operands."""
         return jnp.promote_types(self.query.dtype, jnp.float32)
+
+    def products(self) -> contextlib.AbstractContextManager[Any]:
+        """A block in which `precision` is that of all matrix products, whoever writes them."""
+        if self.precision is None:
+            return contextlib.nullcontext()
+        return jax.default_matmul_precision(self.precision)

@@ -22,13 +22,15 @@ def supports(call: Call) -> None:
 
 def forward(call: Call) -> tuple[Float[Array, "B T N E"], Float[Array, "B T N"]]:
     """The output, in the query's dtype, and the log-sum-exp of each query's scores."""
-    output, lse = lift(_attend, (_prepared(call),), call.sizes, out_axis=1)
+    with call.products():
+        output, lse = lift(_attend, (_prepared(call),), call.sizes, out_axis=1)
     return output.astype(call.query.dtype), lse
 
 
 def weights(call: Call) -> Float[Array, "B N T S"]:
     """What the values would be summed with, in float32 or better; needs no value."""
-    p, _ = lift(_weigh, (_prepared(call),), call.sizes, out_axis=0)
+    with call.products():
+        p, _ = lift(_weigh, (_prepared(call),), call.sizes, out_axis=0)
     return p
 
 
