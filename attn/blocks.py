@@ -56,11 +56,32 @@ def each_block(
         ]
         return body(start, jax.tree.unflatten(structure, here), carry)
 
+    carry = as_varied(carry, leaves)
     starts = jnp.arange(blocks, dtype=jnp.int32) * block
     if blocks > 1:
         return lax.scan(step, carry, (starts, moving))
     carry, out = step(carry, (jnp.int32(0), [x[0] for x in moving]))
     return carry, jax.tree.map(lambda x: x[None], out)
+
+
+def as_varied(tree: Any, leaves: Sequence[Any]) -> Any:
+    """`tree`, in the eyes of `shard_map` differing between devices as far as any of `leaves` does.
+
+    For the carry of a loop, whose type may not change on the way, and for what a loop reads: where
+    devices share an array, they must add up its gradient after the loop and not inside, for they
+    need not take the same turns.
+    """
+    numbers = [x for x in leaves if jnp.issubdtype(jnp.result_type(x), jnp.number)]
+    nothing = sum((jnp.ravel(x)[:0].sum().astype(jnp.float32) for x in numbers), jnp.float32(0))
+
+    def varied(x: Any) -> Any:
+        if jnp.issubdtype(jnp.result_type(x), jnp.floating):
+            return x + nothing.astype(jnp.result_type(x))  # linear, as tangents must be
+        if jnp.issubdtype(jnp.result_type(x), jnp.bool_):
+            return x | (nothing != 0)
+        return x
+
+    return jax.tree.map(varied, tree)
 
 
 def _places(tree: Any, axis: str, length: int) -> list[int | None]:

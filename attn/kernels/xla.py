@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from jax import lax
 from jax.custom_derivatives import SymbolicZero
 
-from attn.blocks import each_block
+from attn.blocks import as_varied, each_block
 from attn.kernels import reference
 from attn.kernels.call import Call
 from attn.kernels.partition import Blocks
@@ -44,6 +44,7 @@ def forward(call: Call) -> tuple[Float[Array, "B T N E"], Float[Array, "B T N"]]
         return reference.forward(call)
     # Sums over blocks, of gradients too, are no narrower than these.
     wide = jax.tree.map(partial(_widened, call.sums), call)
+    wide = as_varied(wide, jax.tree.leaves(lax.stop_gradient(wide)))
     output, lse = _attend(blocks, wide)
     return output.astype(call.query.dtype), lse
 

@@ -1,6 +1,7 @@
 """Flax NNX layers. Arithmetic of attention is `attn.attention`'s alone."""
 
 from attn.nn.attention import AdditiveAttention, Annotations, LuongAttention
+from attn.nn.attention_fn import attention_fn
 from attn.nn.noise import Noise
 from attn.nn.recurrent import GRU, LSTM, recur
 from attn.nn.transformer import (
@@ -25,5 +26,6 @@ __all__ = [
     "MultiHeadAttention",
     "Noise",
     "Residual",
+    "attention_fn",
     "recur",
 ]

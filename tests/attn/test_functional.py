@@ -243,7 +243,7 @@ BAD = [
     (
         "backend",
         attn.Unsupported,
-        'backend: got "abacus".*"auto", "reference"',
+        'backend: got "abacus".*"auto", "xla", "reference"',
         lambda: attn.attention(Q, K, V, backend="abacus"),
     ),
     (

@@ -1,5 +1,8 @@
 """What every backend must do: a backend's tests are a subclass that names it and sets the flags."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import ClassVar
 
@@ -205,6 +208,27 @@ class BackendTests:
         for k, args in enumerate(calls):
             for ours, wanted in zip(got, run(args), strict=True):
                 np.testing.assert_allclose(ours[k], wanted, rtol=1e-5, atol=1e-6)
+
+    def test_arguments_may_be_donated(self):
+        """As a decoding loop does; the arrays are gone, the result is the same."""
+        args = build(Case(head=2, value_width=8), np.float32)
+        arrays, pieces = args[:3], args[3:]
+        wanted, _ = self.attend(*arrays, *pieces)
+        run = jax.jit(lambda *arrays: self.attend(*arrays, *pieces)[0], donate_argnums=(0,))
+        query, key, value = map(jnp.array, arrays)
+        np.testing.assert_allclose(run(query, key, value), wanted, rtol=1e-5, atol=1e-6)
+        assert query.is_deleted()
+
+    def test_shards_over_batch_and_heads(self):
+        """Under `shard_map` on 8 devices: outputs and gradients are those of one device."""
+        flags = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
+        done = subprocess.run(
+            [sys.executable, "-m", "tests.attn.kernels.sharded", self.backend],
+            env={**os.environ, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"},
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr
 
     def test_forward_mode(self):
         if not self.forward_mode:
