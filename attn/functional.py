@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from attn.errors import Unsupported
 from attn.kernels import Call, choose, reference
-from attn.masks import Causal, Dense, Lengths, Mask, Window, cleared, seen
+from attn.masks import Causal, Dense, Lengths, Mask, Window, cleared, joined, seen
 from attn.mods import Bias, ScoreMod
 from attn.pieces import checked
 from attn.scores import Dot, Score
@@ -155,16 +155,13 @@ def dot_product_attention(
         masks.append(Window(*local_window_size))
     if query_seq_lengths is not None or key_value_seq_lengths is not None:
         masks.append(Lengths(query_seq_lengths, key_value_seq_lengths))
-    joined = None
-    for one in masks:
-        joined = one if joined is None else joined & one
     return attention(
         query,
         key,
         value,
         score=Dot(scale),
         mods=() if bias is None else (Bias(bias),),
-        mask=joined,
+        mask=joined(masks),
         backend=backends[implementation],
         return_lse=return_residual,
     )

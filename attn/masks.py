@@ -3,6 +3,10 @@
 Masks compose with `&` and `|`. A query that may look at nothing gets zeros.
 """
 
+import functools
+import operator
+from collections.abc import Iterable
+
 import jax.numpy as jnp
 
 from attn.blocks import each_block
@@ -46,6 +50,12 @@ class Or(Mask):
 
     def tile(self, b, n, i, j):
         return self.left.tile(b, n, i, j) | self.right.tile(b, n, i, j)
+
+
+def joined(masks: Iterable[Mask | None]) -> Mask | None:
+    """All of the masks that are not None, by `&`; None if all are."""
+    found = [mask for mask in masks if mask is not None]
+    return functools.reduce(operator.and_, found) if found else None
 
 
 @piece

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from attn.errors import Unsupported
 from attn.functional import attention
-from attn.masks import Causal, Dense, Mask
+from attn.masks import Causal, Dense, Mask, joined
 from attn.mods import Bias, ScoreMod
 from attn.scores import Dot, Score
 from attn.typing import Array, ArrayLike
@@ -84,7 +84,7 @@ def attention_fn(
             *operands,
             score=score,
             mods=own_mods if bias is None else (*own_mods, Bias(_one_batch(bias, batch))),
-            mask=_joined(allowed),
+            mask=joined(allowed),
             weighting=Dropout(dropout_rate, _typed(dropout_rng)) if drops else None,
             backend=backend,
             precision=precision,
@@ -108,14 +108,6 @@ def _one_batch(x: Any, batch: tuple[int, ...]) -> Array:
         return x
     x = x.reshape((1,) * (len(batch) + 3 - x.ndim) + x.shape)
     return jnp.broadcast_to(x, (*batch, *x.shape[-3:])).reshape(math.prod(batch), *x.shape[-3:])
-
-
-def _joined(masks: Sequence[Mask | None]) -> Mask | None:
-    joined = None
-    for one in masks:
-        if one is not None:
-            joined = one if joined is None else joined & one
-    return joined
 
 
 def _typed(key: Any) -> Array:
