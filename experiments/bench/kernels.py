@@ -17,7 +17,8 @@ from rich.console import Console
 from rich.table import Table
 
 import attn
-from experiments.errors import InputError
+from attn.kernels import BACKENDS
+from experiments.errors import InputError, expect_known
 from experiments.machine import hardware, versions
 from experiments.training import folder as files
 
@@ -76,9 +77,9 @@ def bench_kernels(asked: BenchKernels, console: Console) -> list[Measured]:
     """Measures, prints a table and writes `asked.output`.
 
     Raises:
-        InputError: fewer than one round.
-        attn.Unsupported: the backend cannot.
+        InputError: an unknown backend, or fewer than one round.
     """
+    expect_known("backend", asked.backend, ("auto", *BACKENDS))
     if asked.rounds < 1:
         raise InputError(f"rounds is {asked.rounds}; expected at least 1")
     found = []

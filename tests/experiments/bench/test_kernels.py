@@ -41,6 +41,10 @@ def test_the_peer_of_additive_attention_is_additive_attention():
     np.testing.assert_allclose(ours, partial(plain_additive, v)(*arrays), rtol=1e-5, atol=1e-6)
 
 
-def test_no_rounds_are_refused(tmp_path):
-    with pytest.raises(InputError, match="rounds is 0"):
-        bench_kernels(BenchKernels(rounds=0, output=tmp_path / "f.json"), Console(quiet=True))
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [({"rounds": 0}, "rounds is 0"), ({"backend": "xlaa"}, "xlaa.*xla")],
+)
+def test_what_cannot_be_is_refused(tmp_path, change, message):
+    with pytest.raises(InputError, match=message):
+        bench_kernels(BenchKernels(output=tmp_path / "f.json", **change), Console(quiet=True))
