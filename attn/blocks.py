@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from attn.pieces import Leaf, map_leaves
-from attn.typing import Array, ArrayLike
+from attn.typing import Array, ArrayLike, Int
 
 _NAMES = {"batch": ("batch",), "query": ("query", "rows"), "key": ("key", "columns")}
 """What each axis is called by the arrays that run along it."""
@@ -39,29 +39,53 @@ def each_block(
     Returns:
         The last carry and every `out`, stacked.
     """
-    leaves, structure = jax.tree.flatten(tree)
-    places = _places(tree, axis, length)
-    blocks = -(-length // block)
-    stacked = [
-        x if place is None else _cut(x, place, blocks, block)
-        for x, place in zip(leaves, places, strict=True)
-    ]
-    moving = [x for x, place in zip(stacked, places, strict=True) if place is not None]
+    leaves, moving, whole = _taken_apart(axis, length, block, tree)
 
     def step(carry: Any, x: tuple[Array, Sequence[Array]]) -> tuple[Any, Any]:
         start, cut = x
+        return body(start, whole(cut), carry)
+
+    carry = as_varied(carry, leaves)
+    starts = _starts(length, block)
+    if starts.size > 1:
+        return lax.scan(step, carry, (starts, moving))
+    carry, out = step(carry, (jnp.int32(0), [x[0] for x in moving]))
+    return carry, jax.tree.map(lambda x: x[None], out)
+
+
+def every_block(
+    axis: str, length: int, block: int, tree: Any, body: Callable[[Array, Any], Any]
+) -> Any:
+    """`each_block` without a carry, all blocks at once: `jax.vmap` of `body(start, block)`."""
+    _, moving, whole = _taken_apart(axis, length, block, tree)
+    return jax.vmap(lambda start, cut: body(start, whole(cut)))(_starts(length, block), moving)
+
+
+def _starts(length: int, block: int) -> Int[Array, "blocks"]:
+    return jnp.arange(-(-length // block), dtype=jnp.int32) * block
+
+
+def _taken_apart(
+    axis: str, length: int, block: int, tree: Any
+) -> tuple[list[Any], list[Array], Callable[[Sequence[Array]], Any]]:
+    """A tree's leaves, those along the axis in blocks, and how to make it whole of one block."""
+    leaves, structure = jax.tree.flatten(tree)
+    places = _places(tree, axis, length)
+    blocks = -(-length // block)
+    moving = [
+        _cut(x, place, blocks, block)
+        for x, place in zip(leaves, places, strict=True)
+        if place is not None
+    ]
+
+    def whole(cut: Sequence[Array]) -> Any:
         fresh = iter(cut)
         here = [
             x if place is None else next(fresh) for x, place in zip(leaves, places, strict=True)
         ]
-        return body(start, jax.tree.unflatten(structure, here), carry)
+        return jax.tree.unflatten(structure, here)
 
-    carry = as_varied(carry, leaves)
-    starts = jnp.arange(blocks, dtype=jnp.int32) * block
-    if blocks > 1:
-        return lax.scan(step, carry, (starts, moving))
-    carry, out = step(carry, (jnp.int32(0), [x[0] for x in moving]))
-    return carry, jax.tree.map(lambda x: x[None], out)
+    return leaves, moving, whole
 
 
 def as_varied(tree: Any, leaves: Sequence[Any]) -> Any:

@@ -13,15 +13,32 @@ from attn.blocks import each_block
 from attn.pieces import Index, Piece, Sizes, leaf, lift, piece, static
 from attn.typing import Array, ArrayLike, Bool, Int, Shaped
 
+Range = tuple[Int[Array, "*n"], Int[Array, "*n"]]
+"""Smallest and largest index of a block, or of each of many."""
+
+Kinds = tuple[Bool[Array, "..."], Bool[Array, "..."]]
+
 
 class Mask(Piece):
     """Base of masks."""
+
+    asks_where: bool | property = True
+    """Whether `tile` may make use of `b` or `n`, not only of arrays that run along them."""
 
     def tile(
         self, b: Index, n: Index, i: Int[Array, "Tq 1"], j: Int[Array, "1 Tk"]
     ) -> Bool[Array, "..."]:
         """Whether each of queries `i` may look at each of keys `j`; broadcasts to [Tq, Tk]."""
         raise NotImplementedError
+
+    def blocks(self, i: Range, j: Range) -> Kinds | None:
+        """Whether some, and whether all, pairs of a block of queries and blocks of keys take part.
+
+        Answered from the blocks' ranges: scalars of the one block of queries, [n] of the keys'. The
+        mask's arrays are cut to the queries. Where that is cheaper, the first may be true and the
+        second false without need. None asks the caller to look at the pairs.
+        """
+        return None
 
     def __and__(self, other: "Mask") -> "Mask":
         return And(self, other) if isinstance(other, Mask) else NotImplemented
@@ -34,22 +51,34 @@ class Mask(Piece):
 class And(Mask):
     """Allowed by both masks."""
 
+    join = staticmethod(operator.and_)
+
     left: Mask
     right: Mask
 
     def tile(self, b, n, i, j):
         return self.left.tile(b, n, i, j) & self.right.tile(b, n, i, j)
 
+    @property
+    def asks_where(self):
+        return self.left.asks_where or self.right.asks_where
+
 
 @piece
 class Or(Mask):
     """Allowed by either mask."""
+
+    join = staticmethod(operator.or_)
 
     left: Mask
     right: Mask
 
     def tile(self, b, n, i, j):
         return self.left.tile(b, n, i, j) | self.right.tile(b, n, i, j)
+
+    @property
+    def asks_where(self):
+        return self.left.asks_where or self.right.asks_where
 
 
 def joined(masks: Iterable[Mask | None]) -> Mask | None:
@@ -66,10 +95,15 @@ class Causal(Mask):
         offset: 0 aligns the first query to the first key; S − T the last query to the last key.
     """
 
+    asks_where = False
+
     offset: int = static(default=0)
 
     def tile(self, b, n, i, j):
         return j <= i + self.offset
+
+    def blocks(self, i, j):
+        return j[0] <= i[1] + self.offset, j[1] <= i[0] + self.offset
 
 
 @piece
@@ -80,6 +114,8 @@ class Window(Mask):
         left: keys before the query's index that it sees; None is all.
         right: keys after it.
     """
+
+    asks_where = False
 
     left: int | None = static(default=None)
     right: int | None = static(default=None)
@@ -97,6 +133,14 @@ class Window(Mask):
             allowed &= j <= i + self.right
         return allowed
 
+    def blocks(self, i, j):
+        some = every = jnp.ones(jnp.broadcast_shapes(i[0].shape, j[0].shape), bool)
+        if self.left is not None:
+            some, every = some & (j[1] >= i[0] - self.left), every & (j[0] >= i[1] - self.left)
+        if self.right is not None:
+            some, every = some & (j[0] <= i[1] + self.right), every & (j[1] <= i[0] + self.right)
+        return some, every
+
 
 @piece
 class Prefix(Mask):
@@ -106,10 +150,16 @@ class Prefix(Mask):
         lengths: [B] integers, the prefixes' lengths.
     """
 
+    asks_where = False
+
     lengths: ArrayLike = leaf("batch", "integer")
 
     def tile(self, b, n, i, j):
         return (j < self.lengths) | (j <= i)
+
+    def blocks(self, i, j):
+        some = (j[0] < self.lengths) | (j[0] <= i[1])
+        return some, (j[1] < self.lengths) | (j[1] <= i[0])
 
 
 @piece
@@ -121,6 +171,8 @@ class Lengths(Mask):
         key: [B] integers; None is all S.
     """
 
+    asks_where = False
+
     query: ArrayLike | None = leaf("batch", "integer", default=None)
     key: ArrayLike | None = leaf("batch", "integer", default=None)
 
@@ -129,6 +181,13 @@ class Lengths(Mask):
         if self.query is None:
             return jnp.ones_like(j, bool) if self.key is None else j < self.key
         return i < self.query if self.key is None else (i < self.query) & (j < self.key)
+
+    def blocks(self, i, j):
+        some = every = jnp.ones(jnp.broadcast_shapes(i[0].shape, j[0].shape), bool)
+        for index, length in ((i, self.query), (j, self.key)):
+            if length is not None:
+                some, every = some & (index[0] < length), every & (index[1] < length)
+        return some, every
 
 
 @piece
@@ -139,6 +198,8 @@ class Segments(Mask):
         query: [B, T] integers.
         key: [B, S] integers.
     """
+
+    asks_where = False
 
     query: ArrayLike = leaf("batch query", "integer")
     key: ArrayLike = leaf("batch key", "integer")
@@ -156,6 +217,8 @@ class Local(Mask):
         radius: a number ≥ 0.
     """
 
+    asks_where = False
+
     center: ArrayLike = leaf("batch head query", "floating")
     radius: int = static()
 
@@ -167,6 +230,12 @@ class Local(Mask):
         exact = jnp.promote_types(self.center.dtype, jnp.float32)
         return jnp.abs(j - self.center.astype(exact)) <= self.radius
 
+    def blocks(self, i, j):
+        exact = jnp.promote_types(self.center.dtype, jnp.float32)
+        left, right = (f(self.center.astype(exact)) for f in (jnp.min, jnp.max))
+        some = (j[1] >= left - self.radius) & (j[0] <= right + self.radius)
+        return some, (j[0] >= right - self.radius) & (j[1] <= left + self.radius)
+
 
 @piece
 class Dense(Mask):
@@ -175,6 +244,8 @@ class Dense(Mask):
     Attributes:
         array: boolean, broadcasts to [B, N, T, S].
     """
+
+    asks_where = False
 
     array: ArrayLike = leaf("batch head query key", "boolean")
 

@@ -4,7 +4,7 @@ They run in the order of the tuple they come in. All arithmetic is in the scores
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax.numpy as jnp
@@ -98,8 +98,14 @@ class RelativeBias(ScoreMod):
     max_distance: int = static(default=128)
 
     def tile(self, s, b, n, i, j):
-        bucket = relative_bucket(j - i, self.table.shape[0], self.bidirectional, self.max_distance)
-        return s + self.table.astype(s.dtype)[bucket]
+        ways, starts = _ranges(self.table.shape[0], self.bidirectional, self.max_distance)
+        table = [entry.astype(s.dtype) for entry in self.table]
+        distance = j - i
+        bias = _stepwise(jnp.maximum(-distance, 0), table[:ways], starts)
+        if self.bidirectional:
+            after = _stepwise(distance, table[ways:], starts)
+            bias = jnp.where(distance > 0, after, bias)
+        return s + bias
 
 
 def relative_bucket(
@@ -110,6 +116,14 @@ def relative_bucket(
     Raises:
         ValueError: too few buckets, or a `max_distance` within those that have a bucket each.
     """
+    ways, starts = _ranges(buckets, bidirectional, max_distance)
+    far = jnp.abs(distance) if bidirectional else jnp.maximum(-distance, 0)
+    bucket = _stepwise(far, list(range(ways)), starts)
+    return bucket + jnp.where(distance > 0, ways, 0) if bidirectional else bucket
+
+
+def _ranges(buckets: int, bidirectional: bool, max_distance: int) -> tuple[int, list[int]]:
+    """How many buckets a direction has, and the distance at which each but the first begins."""
     ways = buckets // 2 if bidirectional else buckets
     exact = ways // 2
     if exact < 1 or max_distance <= exact:
@@ -119,12 +133,16 @@ def relative_bucket(
         )
     # Where the wide buckets begin: the inverse of T5's formula, free of its float32 logarithm.
     growth = math.log(max_distance / exact) / (ways - exact)
-    starts = np.ceil(exact * np.exp(growth * np.arange(1, ways - exact)) - 1e-6).astype(np.int32)
-    far = jnp.abs(distance) if bidirectional else jnp.maximum(-distance, 0)
-    bucket = jnp.minimum(far, exact)
-    for start in starts.tolist():
-        bucket = bucket + (far >= start)
-    return bucket + jnp.where(distance > 0, ways, 0) if bidirectional else bucket
+    wide = np.ceil(exact * np.exp(growth * np.arange(1, ways - exact)) - 1e-6).astype(np.int32)
+    return ways, [*range(1, exact + 1), *wide.tolist()]
+
+
+def _stepwise(far: Int[Array, "..."], values: Sequence[Any], starts: list[int]) -> Array:
+    """`values[k]` from `starts[k - 1]` on: comparisons, for a kernel cannot look up."""
+    held = jnp.broadcast_to(jnp.asarray(values[0]), far.shape)
+    for value, start in zip(values[1:], starts, strict=True):
+        held = jnp.where(far >= start, value, held)
+    return held
 
 
 @piece

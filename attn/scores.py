@@ -2,20 +2,22 @@
 
 A score is a piece with two methods. `prepare` runs once, outside the kernel, on whole arrays: it
 does the dense projections and returns the score that is left with the query and the key it is of.
-`tile` is that score on a block of one head, the only thing a kernel calls. A score of one's own
-needs `tile` alone::
+`tile` is that score on a block of one head. A score of one's own needs `tile` alone; where it adds
+up what each number of the query and its counterpart of the key come to, it says that as `feature`,
+and kernels need never hold all the numbers of a pair::
 
     @piece
-    class Distance(Score):
+    class Distance(Featurewise):
         width: ArrayLike = leaf("head", "floating")
 
-        def tile(self, query, key, b, n, i, j):
-            return -jnp.sum((query[:, None] - key) ** 2, axis=-1) / self.width
+        def feature(self, q, k):
+            return -((q - k) ** 2) / self.width
 """
 
 import math
 
 import jax.numpy as jnp
+from jax import lax
 
 from attn.pieces import Index, Piece, leaf, piece
 from attn.typing import Array, ArrayLike, Float, Int, Shaped
@@ -29,6 +31,9 @@ class Score(Piece):
 
     projects = False
     """Whether `prepare` multiplies query or key by weights of its own."""
+    sums_wide = False
+    """Whether `tile` adds up in float32 what it makes of float16 and bfloat16; where it does not, a
+    kernel gives it float32."""
 
     def prepare(self, query: Query, key: Keys) -> tuple["Score", Array, Array]:
         """The score that is left after the dense projections, and what it takes."""
@@ -54,6 +59,20 @@ class Score(Piece):
         return width
 
 
+class Featurewise(Score):
+    """Base of scores that are sums over the width: s = Σ_d feature(q_d, k_d)."""
+
+    def feature(self, q: Float[Array, "..."], k: Float[Array, "..."]) -> Float[Array, "..."]:
+        """What numbers of queries and of keys come to, element by element.
+
+        They broadcast against each other and against the score's arrays that run along the width.
+        """
+        raise NotImplementedError
+
+    def tile(self, query, key, b, n, i, j):
+        return jnp.sum(self.feature(query[:, None, :], key[None, :, :]), axis=-1)
+
+
 @piece
 class Dot(Score):
     """s = scale · q·k (Luong 2015, *dot*, with scale 1; Vaswani 2017, eq. 1, with 1/√D).
@@ -61,6 +80,8 @@ class Dot(Score):
     Attributes:
         scale: a number or a scalar array, which gradients reach; None is 1/√D.
     """
+
+    sums_wide = True
 
     scale: ArrayLike | None = leaf("", "floating", default=None)
 
@@ -70,15 +91,17 @@ class Dot(Score):
         return Dot(scale), query, key
 
     def tile(self, query, key, b, n, i, j):
-        product = query @ key.T
-        return product * jnp.asarray(self.scale, product.dtype)
+        wide = jnp.promote_types(query.dtype, jnp.float32)
+        along_width = (((1,), (1,)), ((), ()))
+        product = lax.dot_general(query, key, along_width, preferred_element_type=wide)
+        return product * jnp.asarray(self.scale, wide)
 
     def units(self, width: int) -> int:
         return 1
 
 
 @piece
-class Additive(Score):
+class Additive(Featurewise):
     """s = v · tanh(q + k), query and key being projected already (Bahdanau 2014, A.1.2).
 
     Attributes:
@@ -91,8 +114,8 @@ class Additive(Score):
         _same_width("Additive", query, key)
         return self, query, key
 
-    def tile(self, query, key, b, n, i, j):
-        return jnp.tanh(query[:, None, :] + key[None, :, :]) @ self.v.astype(query.dtype)
+    def feature(self, q, k):
+        return self.v.astype(q.dtype) * jnp.tanh(q + k)
 
 
 @piece

@@ -29,6 +29,9 @@ class Call(Piece):
     mods: tuple[ScoreMod, ...]
     mask: Mask | None
     weighting: Weighting | None
+    query_positions: Any = leaf("batch query", "integer", default=None)
+    """What pieces take for the queries' indices; None counts from 0."""
+    key_positions: Any = leaf("batch key", "integer", default=None)
     precision: str | None = static(default=None)
     """Of the matrix products, a name that JAX knows; None leaves its default."""
 

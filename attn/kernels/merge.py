@@ -1,0 +1,33 @@
+"""Attention over parts of the keys, put together."""
+
+import jax.numpy as jnp
+
+from attn.typing import Array, Float
+
+
+def merge(
+    outputs: Float[Array, "parts *rows E"], lses: Float[Array, "parts *rows"]
+) -> tuple[Float[Array, "*rows E"], Float[Array, "*rows"]]:
+    """Output and log-sum-exp over all keys, of those over disjoint parts of them.
+
+    Exact, and differentiable to any order: with L = log Σ exp(lse), output = Σ exp(lse − L) ·
+    output. Parts that a query saw nothing of (−inf) count for nothing; sums are in float32 or
+    better.
+
+    Args:
+        outputs: the parts' outputs.
+        lses: the parts' log-sum-exps.
+
+    Returns:
+        The output, in the dtype of `outputs`, and the log-sum-exp.
+    """
+    wide = jnp.promote_types(lses.dtype, jnp.float32)
+    lses = lses.astype(wide)
+    top = jnp.max(lses, axis=0)
+    top = jnp.where(top == -jnp.inf, 0.0, top)
+    shares = jnp.exp(lses - top)
+    total = jnp.sum(shares, axis=0)
+    seen = total > 0
+    total = jnp.where(seen, total, 1.0)
+    output = jnp.sum((shares / total)[..., None] * outputs.astype(wide), axis=0)
+    return output.astype(outputs.dtype), jnp.where(seen, top + jnp.log(total), -jnp.inf)

@@ -1,0 +1,187 @@
+"""Which calls the Triton kernels can do, and how they are launched."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import jax.numpy as jnp
+from jax.experimental import pallas as pl
+from jax.experimental.pallas import triton as plgpu
+
+from attn.kernels import fused
+from attn.kernels.call import Call
+from attn.kernels.fused import Plan
+from attn.kernels.machine import lacking
+from attn.kernels.merge import merge
+from attn.kernels.pallas_gpu.kernels import (
+    Tiling,
+    keys_kernel,
+    output_kernel,
+    pairs_kernel,
+    queries_kernel,
+)
+from attn.kernels.pallas_gpu.reading import power
+from attn.kernels.visits import visits
+from attn.scores import Dot, Featurewise
+from attn.typing import Array, Float
+
+WIDEST = 256
+"""Columns of a query, key or value that fit a program's registers."""
+PROGRAMS = 256
+"""With fewer blocks of queries than this, programs share the keys of one: a large GPU has 132
+processors."""
+
+
+@dataclass(frozen=True)
+class PallasGpu:
+    """The backend; interpreted, it runs on a CPU, to be tested."""
+
+    interpret: bool = False
+
+    def supports(self, call: Call) -> str | None:
+        """The reason why not, if there is one."""
+        if not self.interpret and (reason := lacking("gpu")):
+            return reason
+        if call.sums != jnp.float32:
+            return "has no float64"
+        if 0 in call.sizes.values():
+            return "has no empty axes"
+        width = call.query.shape[-1]
+        by_feature = isinstance(call.score, Featurewise)
+        if not by_feature and max(width, call.key.shape[-1]) > WIDEST:
+            return f"query and key have {width} columns; it can do {WIDEST}"
+        if call.value is not None and call.value.shape[-1] > WIDEST:
+            return f"value has {call.value.shape[-1]} columns; it can do {WIDEST}"
+        if not by_feature and not isinstance(call.score, Dot) and width != power(width, 16):
+            return f"{type(call.score).__name__} of a width, {width}, that is no power of two ≥ 16"
+        try:
+            fused.planned(call)
+        except fused.Unsupported as reason:
+            return str(reason)
+        return None
+
+    def forward(self, call: Call) -> tuple[Float[Array, "B T N E"], Float[Array, "B T N"]]:
+        """The output, in the query's dtype, and the log-sum-exp of each query's scores."""
+        return fused.attend(self, call)
+
+    def attended(self, plan: Plan, arrays: Sequence[Array]) -> tuple[Array, Array]:
+        sizes = plan.sizes
+        tiling = _tiling(plan, backward=False)
+        by_query, _, _ = visits(plan.fill(arrays), tiling.query, tiling.key)
+        batch, rows, heads = (sizes[axis] for axis in ("batch", "query", "head"))
+        split = tiling.splits > 1
+        front = (tiling.splits, batch) if split else (batch,)
+        kept = jnp.float32 if split else plan.slots[0].dtype
+        output, lse = self._call(
+            partial(output_kernel, plan, tiling, by_query.in_order),
+            plan,
+            tiling,
+            (_blocks(rows, tiling.query) * tiling.splits, heads, batch),
+            [
+                ((*front, rows, heads, plan.value_width), kept),
+                ((*front, rows, heads), jnp.float32),
+            ],
+            [*arrays, *by_query],
+        )
+        if split:
+            output, lse = merge(output, lse)
+        return output.astype(plan.slots[0].dtype), lse
+
+    def gradients(
+        self, plan: Plan, arrays: Sequence[Array], known: fused.Known
+    ) -> list[Array | None]:
+        tiling, sizes = _tiling(plan, backward=True), plan.sizes
+        batch, heads = sizes["batch"], sizes["head"]
+        nq, nk = _blocks(sizes["query"], tiling.query), _blocks(sizes["key"], tiling.key)
+        by_query, by_key, kinds = visits(plan.fill(arrays), tiling.query, tiling.key)
+        of_queries, of_keys, of_pairs = fused.sought(plan, known.wanted)
+        found: list[Array | None] = [None] * len(plan.slots)
+
+        def launch(kernel: Any, grid: tuple[int, ...], wanted: fused.Sought, turns: Any) -> None:
+            operands = [*arrays, *turns, known.of_output, known.lse, known.delta]
+            shapes = [_gradient_shape(plan, k, nq) for k in wanted.slots]
+            made = self._call(kernel, plan, tiling, grid, shapes, operands)
+            for k, gradient in zip(wanted.slots, made, strict=True):
+                found[k] = gradient
+
+        if of_queries.slots:
+            kernel = partial(queries_kernel, plan, tiling, by_query.in_order, of_queries)
+            launch(kernel, (nq, heads, batch), of_queries, by_query)
+        if of_keys.slots:
+            kernel = partial(keys_kernel, plan, tiling, by_key.in_order, of_keys)
+            launch(kernel, (nk, sizes["key_head"], batch), of_keys, by_key)
+        for each in of_pairs:
+            kernel = partial(pairs_kernel, plan, tiling, each)
+            (slot,) = (plan.slots[k] for k in each.slots)
+            shared = slot.size("batch") * slot.size("head")
+            launch(kernel, (nk, nq, shared), each, [kinds])
+        return found
+
+    def _call(
+        self,
+        kernel: Callable[..., None],
+        plan: Plan,
+        tiling: Tiling,
+        grid: tuple[int, ...],
+        shapes: list[tuple[tuple[int, ...], Any]],
+        operands: Sequence[Array],
+    ) -> list[Array]:
+        call = plan.fill([None] * len(plan.slots))
+        with call.products():
+            return pl.pallas_call(
+                kernel,
+                grid=grid,
+                out_shape=[fused.shaped(shape, dtype, operands) for shape, dtype in shapes],
+                compiler_params=plgpu.CompilerParams(
+                    num_warps=tiling.warps, num_stages=tiling.stages
+                ),
+                interpret=self.interpret,
+                name="attn_" + kernel.func.__name__,
+            )(*operands)
+
+
+def _blocks(length: int, block: int) -> int:
+    return -(-length // block)
+
+
+def _tiling(plan: Plan, backward: bool) -> Tiling:
+    """Blocks that a program's registers and shared memory hold."""
+    score = plan.fill([None] * len(plan.slots)).score
+    sizes = plan.sizes
+    wide = plan.slots[0].dtype == jnp.float32
+    if isinstance(score, Featurewise):
+        query, key, warps, stages = 16, 32, 4, 1
+    elif not isinstance(score, Dot):
+        query, key, warps, stages = 16, 16, 4, 1
+    else:
+        width = power(max(plan.slots[0].shape[-1], plan.value_width), 16)
+        query = 128 if width <= 128 and not backward and not wide else 64
+        key = 64 if width <= 128 else 32
+        if wide and width > 64:
+            query, key = 32, 32
+        warps = 8 if width > 64 else 4
+        stages = 2
+    query = min(query, power(sizes["query"], 16))
+    key = min(key, power(sizes["key"], 16))
+    programs = _blocks(sizes["query"], query) * sizes["head"] * sizes["batch"]
+    splits = 1
+    if not backward and programs < PROGRAMS // 2:
+        splits = max(1, min(PROGRAMS // programs, _blocks(sizes["key"], key) // 4))
+    return Tiling(query, key, 16, splits, warps, stages)
+
+
+def _gradient_shape(plan: Plan, k: int, blocks: int) -> tuple[tuple[int, ...], Any]:
+    """Shape and dtype in which a kernel leaves a gradient, with so many blocks of queries."""
+    slot, sizes = plan.slots[k], plan.sizes
+    if k < 3:
+        return (sizes["batch"], *slot.shape[1:]), slot.dtype
+    along = slot.along("query"), slot.along("key")
+    if all(along):
+        own = slot.size("batch"), slot.size("head"), sizes["query"], sizes["key"]
+        return own, slot.dtype
+    shape = sizes["batch"], sizes["head"]
+    if along[1]:
+        return (*shape, 1, sizes["key"]), jnp.float32
+    shape = (*shape, sizes["query"] if along[0] else blocks, 1)
+    return (*shape, slot.size("query_width")) if slot.along("query_width") else shape, jnp.float32
