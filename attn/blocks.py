@@ -95,17 +95,19 @@ def as_varied(tree: Any, leaves: Sequence[Any]) -> Any:
     devices share an array, they must add up its gradient after the loop and not inside, for they
     need not take the same turns.
     """
-    numbers = [x for x in leaves if jnp.issubdtype(jnp.result_type(x), jnp.number)]
-    nothing = sum((jnp.ravel(x)[:0].sum().astype(jnp.float32) for x in numbers), jnp.float32(0))
+    axes = varying(leaves)
 
     def varied(x: Any) -> Any:
-        if jnp.issubdtype(jnp.result_type(x), jnp.floating):
-            return x + nothing.astype(jnp.result_type(x))  # linear, as tangents must be
-        if jnp.issubdtype(jnp.result_type(x), jnp.bool_):
-            return x | (nothing != 0)
-        return x
+        missing = axes - varying([x])
+        return lax.pcast(x, tuple(missing), to="varying") if missing else x
 
     return jax.tree.map(varied, tree)
+
+
+def varying(leaves: Sequence[Any]) -> frozenset[Any]:
+    """The axes of `shard_map`'s mesh along which any of the leaves differs."""
+    arrays = [x for x in leaves if isinstance(x, jax.Array)]
+    return frozenset().union(*(jax.typeof(x).manual_axis_type.varying for x in arrays))
 
 
 def _places(tree: Any, axis: str, length: int) -> list[int | None]:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from attn.errors import Unsupported
 from attn.kernels import Call, choose, reference
-from attn.masks import Causal, Dense, Lengths, Mask, Window, cleared, joined, seen
+from attn.masks import Causal, Dense, Lengths, Mask, Places, Window, cleared, joined, seen
 from attn.mods import Bias, ScoreMod
 from attn.pieces import checked
 from attn.scores import Dot, Score
@@ -29,6 +29,8 @@ def attention(
     mods: Sequence[ScoreMod] = (),
     mask: Mask | None = None,
     weighting: Weighting | None = None,
+    query_positions: ArrayLike | None = None,
+    key_positions: ArrayLike | None = None,
     backend: str = "auto",
     return_lse: bool = False,
     precision: Precision = None,
@@ -48,6 +50,10 @@ def attention(
         mods: pieces of `attn.mods`, done to the scores in this order.
         mask: a piece of `attn.masks`, or several joined by `&` and `|`.
         weighting: a piece of `attn.weightings`.
+        query_positions: [B, T] or [T] integers, the indices that pieces see of the queries: of a
+            part of a sequence, say. None counts from 0. Arrays that run along the queries (a dense
+            bias) are those of these queries.
+        key_positions: [B, S] or [S], likewise of the keys.
         backend: a name of `attn.kernels.BACKENDS`, or "auto", the first that can do the call.
         return_lse: also return the log-sum-exp of each query's scores, differentiable.
         precision: of the matrix products, as in `jax.lax.dot`; None leaves JAX's default.
@@ -64,7 +70,8 @@ def attention(
     query, key, value = jnp.asarray(query), jnp.asarray(key), jnp.asarray(value)
     _check_operands(query=query, key=key, value=value)
     batched = query.ndim == 4
-    call = _describe(query, key, value, score, mods, mask, weighting, precision)
+    places = Places(query_positions, key_positions)
+    call = _describe(query, key, value, score, mods, mask, weighting, places, precision)
     output, lse = choose(call, backend).forward(call)
     if not batched:
         output, lse = output[0], lse[0]
@@ -79,6 +86,8 @@ def attention_weights(
     mods: Sequence[ScoreMod] = (),
     mask: Mask | None = None,
     weighting: Weighting | None = None,
+    query_positions: ArrayLike | None = None,
+    key_positions: ArrayLike | None = None,
     precision: Precision = None,
 ) -> Float[Array, "*B N T S"]:
     """The weights that `attention` sums the values with, to be looked at.
@@ -90,7 +99,8 @@ def attention_weights(
     """
     query, key = jnp.asarray(query), jnp.asarray(key)
     _check_operands(query=query, key=key)
-    call = _describe(query, key, None, score, mods, mask, weighting, precision)
+    places = Places(query_positions, key_positions)
+    call = _describe(query, key, None, score, mods, mask, weighting, places, precision)
     weights = reference.weights(call)
     return weights if query.ndim == 4 else weights[0]
 
@@ -175,6 +185,7 @@ def _describe(
     mods: Sequence[ScoreMod],
     mask: Mask | None,
     weighting: Weighting | None,
+    places: Places,
     precision: Precision,
 ) -> Call:
     """The call in its one form: rank 4, pieces checked, dense projections done."""
@@ -183,20 +194,21 @@ def _describe(
     if query.ndim == 3:
         query, key = query[None], key[None]
         value = None if value is None else value[None]
-    call = Call(query, key, value, score, (), None, None, name)
+    call = Call(query, key, value, score, (), None, None, precision=name)
     sizes = call.sizes
     mask = checked("mask", mask, sizes)
     score = checked("score", score, sizes)
     ordered = checked("mods", tuple(mods), sizes)
     weighting = checked("weighting", weighting, sizes)
+    places = checked("positions", places, sizes)
     if score.projects and mask is not None:
-        queries, keys = seen(mask, sizes)
+        queries, keys = seen(mask, sizes, places)
         query, key = cleared(query, queries), cleared(key, keys)
     with call.products():
         score, query, key = score.prepare(query, key)
     if value is not None and key.shape[2] != value.shape[2]:
         value = jnp.repeat(value, key.shape[2] // value.shape[2], axis=2)
-    return Call(query, key, value, score, ordered, mask, weighting, name)
+    return Call(query, key, value, score, ordered, mask, weighting, places, name)
 
 
 def _check_operands(**operands: Array) -> None:

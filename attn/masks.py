@@ -6,6 +6,7 @@ Masks compose with `&` and `|`. A query that may look at nothing gets zeros.
 import functools
 import operator
 from collections.abc import Iterable
+from typing import Any
 
 import jax.numpy as jnp
 
@@ -13,7 +14,7 @@ from attn.blocks import each_block
 from attn.pieces import Index, Piece, Sizes, leaf, lift, piece, static
 from attn.typing import Array, ArrayLike, Bool, Int, Shaped
 
-Range = tuple[Int[Array, "*n"], Int[Array, "*n"]]
+Range = tuple[Int[Array, "..."], Int[Array, "..."]]
 """Smallest and largest index of a block, or of each of many."""
 
 Kinds = tuple[Bool[Array, "..."], Bool[Array, "..."]]
@@ -253,31 +254,54 @@ class Dense(Mask):
         return self.array
 
 
+@piece
+class Places(Piece):
+    """Positions of queries and keys where these are not their indices."""
+
+    query: ArrayLike | None = leaf("batch query", "integer", default=None)
+    key: ArrayLike | None = leaf("batch key", "integer", default=None)
+
+    def of(self, row: Array, column: Array) -> tuple[Array, Array]:
+        """What pieces take for the indices of a block of one head's queries and keys."""
+        i = row if self.query is None else self.query
+        return i, column if self.key is None else self.key
+
+
 _PAIRS = 1 << 20
 """Pairs of a query and a key that `seen` looks at at once."""
 
 
-def seen(mask: Mask, sizes: Sizes) -> tuple[Bool[Array, "B _ N"], Bool[Array, "B _ K"]]:
+def seen(
+    mask: Mask,
+    sizes: Sizes,
+    places: Places = Places(),  # noqa: B008 (immutable)
+) -> tuple[Bool[Array, "B _ N"], Bool[Array, "B _ K"]]:
     """Which queries may look at a key, and which keys some query may look at.
 
     The rest of the keys (padding) may hold NaN: it must be cleared, for 0 · NaN is NaN wherever a
     product meets it, forward or backward. An axis of size 1 says the same of all.
+
+    Args:
+        mask: with arrays of their full rank.
+        sizes: the op's axes.
+        places: of queries and keys.
     """
     rows, columns = sizes["query"], sizes["key"]
     block = max(1, min(rows, _PAIRS // max(columns, 1)))
 
-    def some_queries(start: Index, mask: Mask, keys: Array) -> tuple[Array, Array]:
-        i, j = start + jnp.arange(block)[:, None], jnp.arange(columns)[None, :]
+    def some_queries(start: Index, operands: Any, keys: Array) -> tuple[Array, Array]:
+        row, column = start + jnp.arange(block)[:, None], jnp.arange(columns)[None, :]
 
-        def head(b: Index, n: Index, mask: Mask) -> tuple[Array, Array]:
-            allowed = (i < rows) & mask.tile(b, n, i, j)
+        def head(b: Index, n: Index, mask: Mask, places: Places) -> tuple[Array, Array]:
+            i, j = places.of(row, column)
+            allowed = (row < rows) & mask.tile(b, n, i, j)
             return allowed.any(axis=1), allowed.any(axis=0)
 
-        queries, of_these = lift(head, (mask,), {**sizes, "query": block}, out_axis=1)
+        queries, of_these = lift(head, operands, {**sizes, "query": block}, out_axis=1)
         return keys | of_these, queries
 
     none = jnp.zeros((sizes["batch"], columns, sizes["head"]), bool)
-    keys, queries = each_block("query", rows, block, mask, some_queries, none)
+    keys, queries = each_block("query", rows, block, (mask, places), some_queries, none)
     queries = jnp.moveaxis(queries, 0, 1).reshape(sizes["batch"], -1, sizes["head"])[:, :rows]
     return queries, keys.reshape(*keys.shape[:2], sizes["key_head"], -1).any(axis=-1)
 

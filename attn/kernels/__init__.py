@@ -5,11 +5,14 @@
 [B, T, N], in float32 or better.
 """
 
+import importlib
+from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from attn.errors import Unsupported
 from attn.kernels import reference, xla
 from attn.kernels.call import Call
+from attn.kernels.machine import lacking
 from attn.typing import Array
 
 __all__ = ["BACKENDS", "Backend", "Call", "choose"]
@@ -24,7 +27,29 @@ class Backend(Protocol):
     def forward(self, call: Call) -> tuple[Array, Array]: ...
 
 
-BACKENDS: dict[str, Backend] = {"xla": xla, "reference": reference}
+@dataclass(frozen=True)
+class _OnMachine:
+    """A backend of one machine: its modules are loaded where the machine is."""
+
+    module: str
+    machine: str
+
+    def supports(self, call: Call) -> str | None:
+        return lacking(self.machine) or self._backend().supports(call)
+
+    def forward(self, call: Call) -> tuple[Array, Array]:
+        return self._backend().forward(call)
+
+    def _backend(self) -> Backend:
+        return importlib.import_module(self.module).BACKEND
+
+
+BACKENDS: dict[str, Backend] = {
+    "pallas_tpu": _OnMachine("attn.kernels.pallas_tpu", "tpu"),
+    "pallas_gpu": _OnMachine("attn.kernels.pallas_gpu", "gpu"),
+    "xla": xla,
+    "reference": reference,
+}
 """By name, in the order in which "auto" asks; the last one can do every call."""
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from attn.masks import Mask
+from attn.masks import Mask, Places
 from attn.mods import ScoreMod
 from attn.pieces import Piece, Sizes, leaf, piece, static
 from attn.scores import Score
@@ -29,9 +29,8 @@ class Call(Piece):
     mods: tuple[ScoreMod, ...]
     mask: Mask | None
     weighting: Weighting | None
-    query_positions: Any = leaf("batch query", "integer", default=None)
-    """What pieces take for the queries' indices; None counts from 0."""
-    key_positions: Any = leaf("batch key", "integer", default=None)
+    places: Places = Places()
+    """What pieces take for the indices of queries and keys."""
     precision: str | None = static(default=None)
     """Of the matrix products, a name that JAX knows; None leaves its default."""
 
@@ -49,6 +48,11 @@ class Call(Piece):
             "query_width": width,
             "key_width": key_width,
         }
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing to compute."""
+        return 0 in self.sizes.values()
 
     @property
     def sums(self) -> jax.typing.DTypeLike:

@@ -9,7 +9,7 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -73,11 +73,18 @@ class Plan:
         leaves = [next(fresh) if held is None else held for held in self.constants]
         return jax.tree.unflatten(self.structure, leaves)
 
-    def numbers(self, of: str) -> list[int]:
-        """The slots of one of the call's fields: "score", "mods", "mask", "weighting"."""
-        return jax.tree.leaves(getattr(self.fill(range(len(self.slots))), of))
+    def slots_of(self, field: str) -> list[int]:
+        """The numbers of the slots of one field of the call."""
+        numbered = self.fill([_Number(k) for k in range(len(self.slots))])
+        held = jax.tree.leaves(getattr(numbered, field))
+        return [int(x) for x in held if isinstance(x, _Number)]
 
 
+class _Number(int):
+    """A slot's: a leaf of its own kind, to be told from constants."""
+
+
+@runtime_checkable
 class Machine(Protocol):
     """What a backend brings. Hashable: two equal ones do the same."""
 
@@ -118,7 +125,7 @@ def sought(plan: Plan, wanted: Sequence[bool]) -> tuple[Sought, Sought, list[Sou
     The first has the query and arrays that run along the queries or along neither; the second key,
     value and arrays that run along the keys; then comes one for each array that runs along both.
     """
-    numbers = plan.numbers("score")
+    numbers = plan.slots_of("score")
 
     def those(fits: Callable[[Slot], bool], operands: tuple[int, ...]) -> Sought:
         marked = [k for k, mark in enumerate(wanted) if mark and k > 2 and fits(plan.slots[k])]
@@ -154,7 +161,7 @@ class Known:
 def attend(machine: Machine, call: Call) -> tuple[Float[Array, "B T N E"], Float[Array, "B T N"]]:
     """Output, in the query's dtype, and log-sum-exp."""
     plan, arrays = planned(call)
-    return _attend(machine, plan, arrays)
+    return _attend(machine, plan, as_varied(arrays, arrays))
 
 
 def planned(call: Call) -> tuple[Plan, tuple[Array, ...]]:
@@ -196,13 +203,18 @@ class _Tagged:
 
 def shaped(shape: tuple[int, ...], dtype: Any, operands: Sequence[Array]) -> Any:
     """What a kernel makes of operands, for `pallas_call`: in `shard_map` it varies as they do."""
-    varied = as_varied(jnp.float32(0), operands)
+    varied = as_varied(jnp.zeros(()), operands)
     kind = jax.typeof(varied).manual_axis_type
     return jax.ShapeDtypeStruct(shape, dtype, manual_axis_type=kind)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0, 1))
 def _attend(machine: Machine, plan: Plan, arrays: tuple[Array, ...]) -> tuple[Array, Array]:
+    return _attended(machine, plan, arrays)
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(0, 1))
+def _attended(machine: Machine, plan: Plan, arrays: tuple[Array, ...]) -> tuple[Array, Array]:
     return machine.attended(plan, arrays)
 
 
@@ -216,12 +228,12 @@ class _Wanted:
 
 def _attend_forward(machine: Machine, plan: Plan, arrays: Any) -> Any:
     values = tuple(x.value for x in arrays)
-    steps = plan.numbers("mask")  # a mask is a step: no gradient
+    steps = plan.slots_of("mask")  # a mask is a step: no gradient
     marks = tuple(
         bool(x.perturbed) and jnp.issubdtype(x.value.dtype, jnp.floating) and k not in steps
         for k, x in enumerate(arrays)
     )
-    output, lse = machine.attended(plan, values)
+    output, lse = _attended(machine, plan, values)
     return (output, lse), (values, output, lse, _Wanted(marks))
 
 
@@ -251,11 +263,14 @@ def _gradients(machine: Machine, plan: Plan, wanted: tuple[bool, ...], operands:
     )
 
 
-@_gradients.defjvp
-def _gradients_jvp(machine: Machine, plan: Plan, wanted: Any, primals: Any, tangents: Any) -> Any:
+def _refuse(*_: Any) -> Any:
     raise Unsupported(
         "backend: fused kernels have first derivatives only; xla and reference have all"
     )
+
+
+_attended.defjvp(_refuse)
+_gradients.defjvp(_refuse)
 
 
 def _fitted(gradient: Array, slot: Slot, plan: Plan) -> Array:

@@ -40,8 +40,8 @@ def _attend(b: Index, n: Index, head: Call) -> tuple[Float[Array, "T E"], Float[
 
 
 def _weigh(b: Index, n: Index, head: Call) -> tuple[Float[Array, "T S"], Float[Array, "T"]]:
-    i = jnp.arange(head.query.shape[0])[:, None]
-    j = jnp.arange(head.key.shape[0])[None, :]
+    row, column = (jnp.arange(x.shape[0]) for x in (head.query, head.key))
+    i, j = head.places.of(row[:, None], column[None, :])
     s = head.score.tile(head.query, head.key, b, n, i, j).astype(head.query.dtype)
     for mod in head.mods:
         s = mod.tile(s, b, n, i, j)
@@ -68,7 +68,7 @@ def _prepared(call: Call) -> Call:
     operands = {"query": call.query, "key": call.key, "value": call.value}
     operands = {name: x.astype(call.sums) for name, x in operands.items() if x is not None}
     if call.mask is not None:
-        queries, keys = seen(call.mask, call.sizes)
+        queries, keys = seen(call.mask, call.sizes, call.places)
         operands = {
             name: cleared(x, queries if name == "query" else keys) for name, x in operands.items()
         }

@@ -8,9 +8,9 @@ import numpy as np
 
 from attn.blocks import every_block
 from attn.kernels.call import Call
-from attn.masks import And, Mask, Or, Range
-from attn.pieces import Index, Piece, Sizes, leaf, lift, map_leaves, piece
-from attn.typing import Array, ArrayLike, Int
+from attn.masks import And, Mask, Or, Places, Range
+from attn.pieces import Index, Sizes, lift, map_leaves
+from attn.typing import Array, Int
 
 
 class Visits(NamedTuple):
@@ -45,21 +45,12 @@ def visits(call: Call, query_block: int, key_block: int) -> tuple[Visits, Visits
 
     Where nothing but the shapes decides, the answer is known when the call is traced.
     """
-    places = _Places(call.query_positions, call.key_positions)
-    if jax.tree.leaves((call.mask, places)):
-        kinds = _kinds(call, places, query_block, key_block)
+    if jax.tree.leaves((call.mask, call.places)):
+        kinds = _kinds(call, query_block, key_block)
         return _ranked(kinds), _ranked(kinds.swapaxes(2, 3)), kinds
     with jax.ensure_compile_time_eval():
-        kinds = _kinds(call, places, query_block, key_block)
+        kinds = _kinds(call, query_block, key_block)
         return _ranked(kinds), _ranked(kinds.swapaxes(2, 3)), kinds
-
-
-@piece
-class _Places(Piece):
-    """Positions that differ from the indices."""
-
-    query: ArrayLike | None = leaf("batch query", default=None)
-    key: ArrayLike | None = leaf("batch key", default=None)
 
 
 def _ranked(kinds: Int[Array, "B N blocks others"]) -> Visits:
@@ -71,33 +62,31 @@ def _ranked(kinds: Int[Array, "B N blocks others"]) -> Visits:
     return Visits(order, jnp.sum(kinds == 2, axis=-1, dtype=jnp.int32), some)
 
 
-def _kinds(call: Call, places: _Places, query_block: int, key_block: int) -> Kinds:
+def _kinds(call: Call, query_block: int, key_block: int) -> Kinds:
     rows, columns = call.sizes["query"], call.sizes["key"]
-    sizes = {**call.sizes, **_shared(call.mask, places), "query": query_block}
+    sizes = {**call.sizes, **_shared(call.mask, call.places), "query": query_block}
     starts = jnp.arange(-(-columns // key_block)) * key_block
     reach = jnp.minimum(starts[:, None] + jnp.arange(key_block), columns - 1)
 
-    def block(start: Index, operands: tuple[Mask | None, _Places]) -> Array:
+    def block(start: Index, operands: tuple[Mask | None, Places]) -> Array:
         row = start + jnp.arange(query_block)
 
-        def head(b: Index, n: Index, mask: Mask | None, places: _Places) -> Array:
-            i = row if places.query is None else places.query[:, 0]
-            j = reach if places.key is None else places.key[0][reach]
-            i = jnp.where(row < rows, i, i[0])
+        def head(b: Index, n: Index, mask: Mask | None, places: Places) -> Array:
+            i, j = places.of(row[:, None], jnp.arange(columns)[None, :])
+            pairs = b, n, i, j, row < rows
+            i, j = jnp.where(row < rows, i[:, 0], i[0, 0]), j[0, reach]
             ranges = (i.min(), i.max()), (j.min(axis=1), j.max(axis=1))
-            each = jnp.arange(columns)[None, :] if places.key is None else places.key
-            pairs = b, n, i[:, None], each, row < rows
             some, every = _of_mask(mask, ranges, pairs, reach)
             every = every & (starts + key_block <= columns)
             return jnp.where(some, jnp.where(every, 2, 1), 0)
 
         return lift(head, operands, sizes, out_axis=0)
 
-    kinds = every_block("query", rows, query_block, (call.mask, places), block)
+    kinds = every_block("query", rows, query_block, (call.mask, call.places), block)
     return jnp.moveaxis(kinds, 0, 2)
 
 
-def _shared(mask: Mask | None, places: _Places) -> Sizes:
+def _shared(mask: Mask | None, places: Places) -> Sizes:
     """A batch or heads of size 1 where no array of a mask runs along them."""
     along: set[str] = set()
 

@@ -40,11 +40,11 @@ def supports(call: Call) -> None:
 def forward(call: Call) -> tuple[Float[Array, "B T N E"], Float[Array, "B T N"]]:
     """The output, in the query's dtype, and the log-sum-exp of each query's scores."""
     blocks = Blocks.of(call)
-    if blocks.hold(call.sizes) or 0 in call.sizes.values():
+    if blocks.hold(call.sizes) or call.empty:
         return reference.forward(call)
     # Sums over blocks, of gradients too, are no narrower than these.
     wide = jax.tree.map(partial(_widened, call.sums), call)
-    wide = as_varied(wide, jax.tree.leaves(lax.stop_gradient(wide)))
+    wide = as_varied(wide, jax.tree.leaves(wide))
     output, lse = _attend(blocks, wide)
     return output.astype(call.query.dtype), lse
 
@@ -201,10 +201,11 @@ def _swept(
 
     def lifted(function: Callable, starts: tuple[Array, ...], operands: tuple[Any, ...]) -> Any:
         def placed(b: Index, n: Index, head: Call, *others: Any) -> Any:
-            i = starts[1] + jnp.arange(blocks.query)[:, None]
-            j = starts[2] + jnp.arange(blocks.key)[None, :]
-            ends = (i, "query", blocks.query), (j, "key", blocks.key)
+            row = starts[1] + jnp.arange(blocks.query)[:, None]
+            column = starts[2] + jnp.arange(blocks.key)[None, :]
+            ends = (row, "query", blocks.query), (column, "key", blocks.key)
             bounds = [at < sizes[axis] for at, axis, block in ends if sizes[axis] % block]
+            i, j = head.places.of(row, column)
             return function(Place(b + starts[0], n, i, j, bounds), head, *others)
 
         return lift(placed, operands, operands[0].sizes, out_axis=0)

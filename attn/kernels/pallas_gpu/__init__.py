@@ -2,4 +2,6 @@
 
 from attn.kernels.pallas_gpu.backend import PallasGpu
 
-__all__ = ["PallasGpu"]
+__all__ = ["BACKEND", "PallasGpu"]
+
+BACKEND = PallasGpu()

@@ -9,28 +9,24 @@ import jax.numpy as jnp
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import triton as plgpu
 
-from attn.kernels import fused
+from attn.kernels import fused, reference
 from attn.kernels.call import Call
 from attn.kernels.fused import Plan
-from attn.kernels.machine import lacking
 from attn.kernels.merge import merge
 from attn.kernels.pallas_gpu.kernels import (
-    Tiling,
     keys_kernel,
     output_kernel,
     pairs_kernel,
     queries_kernel,
 )
 from attn.kernels.pallas_gpu.reading import power
+from attn.kernels.pallas_gpu.tiling import Tiling
 from attn.kernels.visits import visits
 from attn.scores import Dot, Featurewise
 from attn.typing import Array, Float
 
 WIDEST = 256
 """Columns of a query, key or value that fit a program's registers."""
-PROGRAMS = 256
-"""With fewer blocks of queries than this, programs share the keys of one: a large GPU has 132
-processors."""
 
 
 @dataclass(frozen=True)
@@ -38,15 +34,13 @@ class PallasGpu:
     """The backend; interpreted, it runs on a CPU, to be tested."""
 
     interpret: bool = False
+    largest: int = 128
+    """Queries or keys in a block at most, a power of two ≥ 16."""
 
     def supports(self, call: Call) -> str | None:
         """The reason why not, if there is one."""
-        if not self.interpret and (reason := lacking("gpu")):
-            return reason
         if call.sums != jnp.float32:
             return "has no float64"
-        if 0 in call.sizes.values():
-            return "has no empty axes"
         width = call.query.shape[-1]
         by_feature = isinstance(call.score, Featurewise)
         if not by_feature and max(width, call.key.shape[-1]) > WIDEST:
@@ -63,11 +57,11 @@ class PallasGpu:
 
     def forward(self, call: Call) -> tuple[Float[Array, "B T N E"], Float[Array, "B T N"]]:
         """The output, in the query's dtype, and the log-sum-exp of each query's scores."""
-        return fused.attend(self, call)
+        return reference.forward(call) if call.empty else fused.attend(self, call)
 
     def attended(self, plan: Plan, arrays: Sequence[Array]) -> tuple[Array, Array]:
         sizes = plan.sizes
-        tiling = _tiling(plan, backward=False)
+        tiling = Tiling.of(plan, False, self.largest)
         by_query, _, _ = visits(plan.fill(arrays), tiling.query, tiling.key)
         batch, rows, heads = (sizes[axis] for axis in ("batch", "query", "head"))
         split = tiling.splits > 1
@@ -77,7 +71,7 @@ class PallasGpu:
             partial(output_kernel, plan, tiling, by_query.in_order),
             plan,
             tiling,
-            (_blocks(rows, tiling.query) * tiling.splits, heads, batch),
+            (tiling.blocks_of_queries(rows) * tiling.splits, heads, batch),
             [
                 ((*front, rows, heads, plan.value_width), kept),
                 ((*front, rows, heads), jnp.float32),
@@ -91,9 +85,9 @@ class PallasGpu:
     def gradients(
         self, plan: Plan, arrays: Sequence[Array], known: fused.Known
     ) -> list[Array | None]:
-        tiling, sizes = _tiling(plan, backward=True), plan.sizes
+        tiling, sizes = Tiling.of(plan, True, self.largest), plan.sizes
         batch, heads = sizes["batch"], sizes["head"]
-        nq, nk = _blocks(sizes["query"], tiling.query), _blocks(sizes["key"], tiling.key)
+        nq, nk = tiling.blocks_of_queries(sizes["query"]), tiling.blocks_of_keys(sizes["key"])
         by_query, by_key, kinds = visits(plan.fill(arrays), tiling.query, tiling.key)
         of_queries, of_keys, of_pairs = fused.sought(plan, known.wanted)
         found: list[Array | None] = [None] * len(plan.slots)
@@ -126,7 +120,7 @@ class PallasGpu:
         grid: tuple[int, ...],
         shapes: list[tuple[tuple[int, ...], Any]],
         operands: Sequence[Array],
-    ) -> list[Array]:
+    ) -> Sequence[Array]:
         call = plan.fill([None] * len(plan.slots))
         with call.products():
             return pl.pallas_call(
@@ -139,36 +133,6 @@ class PallasGpu:
                 interpret=self.interpret,
                 name="attn_" + kernel.func.__name__,
             )(*operands)
-
-
-def _blocks(length: int, block: int) -> int:
-    return -(-length // block)
-
-
-def _tiling(plan: Plan, backward: bool) -> Tiling:
-    """Blocks that a program's registers and shared memory hold."""
-    score = plan.fill([None] * len(plan.slots)).score
-    sizes = plan.sizes
-    wide = plan.slots[0].dtype == jnp.float32
-    if isinstance(score, Featurewise):
-        query, key, warps, stages = 16, 32, 4, 1
-    elif not isinstance(score, Dot):
-        query, key, warps, stages = 16, 16, 4, 1
-    else:
-        width = power(max(plan.slots[0].shape[-1], plan.value_width), 16)
-        query = 128 if width <= 128 and not backward and not wide else 64
-        key = 64 if width <= 128 else 32
-        if wide and width > 64:
-            query, key = 32, 32
-        warps = 8 if width > 64 else 4
-        stages = 2
-    query = min(query, power(sizes["query"], 16))
-    key = min(key, power(sizes["key"], 16))
-    programs = _blocks(sizes["query"], query) * sizes["head"] * sizes["batch"]
-    splits = 1
-    if not backward and programs < PROGRAMS // 2:
-        splits = max(1, min(PROGRAMS // programs, _blocks(sizes["key"], key) // 4))
-    return Tiling(query, key, 16, splits, warps, stages)
 
 
 def _gradient_shape(plan: Plan, k: int, blocks: int) -> tuple[tuple[int, ...], Any]:

@@ -15,6 +15,7 @@ from jax.experimental import pallas as pl
 from attn.kernels.fused import Plan, Sought
 from attn.kernels.pallas_gpu.reading import Reader, Span, load, power, store
 from attn.kernels.pallas_gpu.scoring import Scoring, scoring
+from attn.kernels.pallas_gpu.tiling import Tiling
 from attn.kernels.tiles import (
     Running,
     against,
@@ -24,20 +25,6 @@ from attn.kernels.tiles import (
     transposed_times,
 )
 from attn.typing import Array
-
-
-@dataclass(frozen=True)
-class Tiling:
-    """Sizes of a program's blocks."""
-
-    query: int
-    key: int
-    width: int
-    """Numbers of the width at once where gradients go number by number."""
-    splits: int
-    """Programs that share the keys of a block of queries."""
-    warps: int
-    stages: int
 
 
 @dataclass(frozen=True)
@@ -134,8 +121,9 @@ class Known:
         of_output = load(
             self.of_output, (*where, _at(width)), [along, (width, reader.plan.value_width)]
         )
-        lse, delta = (load(ref, where, [along])[:, None] for ref in (self.lse, self.delta))
-        return of_output, lse, delta
+        # Rows beyond the end must come to weights of 0, whatever their scores.
+        lse = load(self.lse, where, [along], beyond=jnp.inf)
+        return of_output, lse[:, None], load(self.delta, where, [along])[:, None]
 
 
 def _pulled(

@@ -77,9 +77,7 @@ class Reader:
         assert self.columns is not None
         head = self.head()
         row, column = self.rows.indices()[:, None], self.columns.indices()[None, :]
-        i = row if head.query_positions is None else head.query_positions
-        j = column if head.key_positions is None else head.key_positions
-        block = Block(self.b, self.n, i, j, None)
+        block = Block(self.b, self.n, *head.places.of(row, column), None)
         if not partial:
             return block
         sizes = self.plan.sizes
@@ -140,18 +138,19 @@ class Reader:
         return tuple(index), inside
 
 
-def load(ref: Any, index: tuple[Any, ...], inside: Sequence[Any] = ()) -> Array:
-    """Reads a block, 0 beyond the array's end.
+def load(ref: Any, index: tuple[Any, ...], inside: Sequence[Any] = (), beyond: Any = 0) -> Array:
+    """Reads a block.
 
     Args:
         ref: the array.
         index: a number or a slice for each axis.
         inside: for each slice, its span and the axis' length.
+        beyond: what stands beyond the array's end.
     """
     mask = bounds(inside)
     if mask is None:
         return plgpu.load(ref.at[_traced(index)])
-    other = False if ref.dtype == jnp.bool_ else 0
+    other = ref.dtype.type(beyond)
     return plgpu.load(ref.at[_traced(index)], mask=mask, other=other)
 
 

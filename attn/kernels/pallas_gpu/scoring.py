@@ -6,7 +6,7 @@ number along the width, so that a block of pairs never meets all the numbers of 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -30,6 +30,7 @@ Parts = list[Array]
 """An array along the width, in parts of it."""
 
 
+@runtime_checkable
 class Scoring(Protocol):
     """What a kernel asks of a family."""
 

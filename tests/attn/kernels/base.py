@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from typing import ClassVar
 
 import jax
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 
 import attn
 from tests.attn.cases import EACH_PIECE, Case, build, cases, split
+from tests.attn.kernels.interpreted import interpreted
 from tests.attn.oracle import attend_loops, attend_plain
 
 SETTINGS = {
@@ -35,8 +37,16 @@ class BackendTests:
     float64: ClassVar[bool] = True
     """Computes in float64 throughout."""
     low_precision: ClassVar[tuple[str, ...]] = ("float32", "bfloat16", "float16")
+    stretch: ClassVar[int] = 1
+    """Lengths are multiplied by it, to have several blocks."""
     forward_mode: ClassVar[bool] = True
     second_order: ClassVar[bool] = True
+
+    @pytest.fixture(autouse=True, scope="class")
+    @classmethod
+    def _interpreted(cls):
+        with interpreted(cls.backend):
+            yield
 
     def attend(self, query, key, value, score, mods, mask, weighting):
         """Output and log-sum-exp by this backend."""
@@ -75,7 +85,8 @@ class BackendTests:
     def check_definition(self, case: Case):
         """Values are those of NumPy loops; gradients are their central differences."""
         if not self.float64:
-            pytest.skip("the backend has no float64")
+            self.check_rounding(case, "float32")
+            return
         args = build(case)
         floats, join = split(args)
         rng = np.random.default_rng(case.seed + 1)
@@ -126,6 +137,7 @@ class BackendTests:
 
     def check_rounding(self, case: Case, dtype: str):
         """The error is at most twice that of plain `jnp` in the same dtype, plus a few ulp."""
+        case = replace(case, query=self.stretch * case.query, key=self.stretch * case.key)
         args = build(case, jnp.dtype(dtype))
         floats, join = split(args)
         shape = (case.batch, case.query, case.head, case.value_width)
@@ -231,22 +243,25 @@ class BackendTests:
         assert done.returncode == 0, done.stderr
 
     def test_forward_mode(self):
-        if not self.forward_mode:
-            pytest.skip("the backend has no forward mode")
         floats, join = split(build(Case(score="Additive", mask=("Causal",)), np.float32))
         tangents = [np.full_like(x, 0.1) for x in floats]
 
         def scalar(floats):
             return jnp.sum(self.attend(*join(floats))[0] ** 2)
 
+        if not self.forward_mode:
+            with pytest.raises(TypeError, match="forward-mode"):
+                jax.jvp(scalar, (floats,), (tangents,))
+            return
         slope = jax.jit(lambda x, t: jax.jvp(scalar, (x,), (t,))[1])(floats, tangents)
         gradients = jax.jit(jax.grad(scalar))(floats)
         wanted = sum(np.sum(g * t) for g, t in zip(gradients, tangents, strict=True))
         np.testing.assert_allclose(slope, wanted, rtol=1e-4)
 
     def test_gradient_of_gradient(self):
-        if not (self.second_order and self.float64):
-            pytest.skip("the backend has no second derivatives in float64")
+        if not self.second_order:
+            self.check_second_order_refused()
+            return
         case = Case(batch=1, query=2, mask=("Prefix",), mods=("SoftCap",))
         floats, join = split(build(case))
         along = [np.cos(np.arange(x.size)).reshape(x.shape) for x in floats]
@@ -263,6 +278,16 @@ class BackendTests:
         for got, above, below in zip(curved, up, down, strict=True):
             assert np.any(got != 0)
             np.testing.assert_allclose(got, (above - below) / 2e-5, rtol=1e-5, atol=1e-8)
+
+    def check_second_order_refused(self):
+        floats, join = split(build(Case(batch=1, query=2), np.float32))
+
+        def slope(floats):
+            gradients = jax.grad(lambda f: jnp.sum(self.attend(*join(f))[0] ** 2))(floats)
+            return sum(jnp.sum(x) for x in gradients)
+
+        with pytest.raises(attn.Unsupported, match="xla and reference have all"):
+            jax.grad(slope)(floats)
 
 
 def value_and_gradients(attend: Callable, join: Callable, weigh: Callable) -> Callable:
