@@ -48,23 +48,23 @@ def masked(block: Block, head: Call, inside: Bool[Array, "Tq Tk"] | None) -> Blo
 
 def cleared_rows(block: Block, x: Float[Array, "Tq _"]) -> Float[Array, "Tq _"]:
     """`x` of the queries, 0 where one may look at no key of the block: it may hold anything."""
-    return x if block.allowed is None else jnp.where(_any(block.allowed, 1), x, _zero(x))
+    return x if block.allowed is None else jnp.where(_any(block.allowed, 1) > 0, x, _zero(x))
 
 
 def cleared_columns(block: Block, x: Float[Array, "Tk _"]) -> Float[Array, "Tk _"]:
     """`x` of the keys, 0 where no query of the block may look at one: it may hold anything."""
     if block.allowed is None:
         return x
-    return jnp.where(_any(block.allowed, 0).reshape(-1, 1), x, _zero(x))
+    return jnp.where(_any(block.allowed, 0).reshape(-1, 1) > 0, x, _zero(x))
 
 
 def _zero(x: Array) -> Array:
     return jnp.zeros((), x.dtype)
 
 
-def _any(allowed: Bool[Array, "Tq Tk"], axis: int) -> Bool[Array, "..."]:
-    # Not every machine can fold booleans.
-    return jnp.max(jnp.where(allowed, 1.0, 0.0), axis=axis, keepdims=True) > 0
+def _any(allowed: Bool[Array, "Tq Tk"], axis: int) -> Float[Array, "..."]:
+    # 1 or 0: not every machine can fold and turn booleans.
+    return jnp.max(jnp.where(allowed, 1.0, 0.0), axis=axis, keepdims=True)
 
 
 def modified(block: Block, head: Call, raw: Float[Array, "Tq Tk"]) -> Float[Array, "Tq Tk"]:

@@ -13,13 +13,9 @@ from attn.kernels import fused, reference
 from attn.kernels.call import Call
 from attn.kernels.fused import Plan
 from attn.kernels.merge import merge
-from attn.kernels.pallas_gpu.kernels import (
-    keys_kernel,
-    output_kernel,
-    pairs_kernel,
-    queries_kernel,
-)
-from attn.kernels.pallas_gpu.reading import power
+from attn.kernels.pallas_gpu.gradients import keys_kernel, pairs_kernel, queries_kernel
+from attn.kernels.pallas_gpu.memory import power
+from attn.kernels.pallas_gpu.output import output_kernel
 from attn.kernels.pallas_gpu.tiling import Tiling
 from attn.kernels.visits import visits
 from attn.scores import Dot, Featurewise
@@ -61,7 +57,7 @@ class PallasGpu:
 
     def attended(self, plan: Plan, arrays: Sequence[Array]) -> tuple[Array, Array]:
         sizes = plan.sizes
-        tiling = Tiling.of(plan, False, self.largest)
+        tiling = self._tiling(plan, False)
         by_query, _, _ = visits(plan.fill(arrays), tiling.query, tiling.key)
         batch, rows, heads = (sizes[axis] for axis in ("batch", "query", "head"))
         split = tiling.splits > 1
@@ -85,7 +81,7 @@ class PallasGpu:
     def gradients(
         self, plan: Plan, arrays: Sequence[Array], known: fused.Known
     ) -> list[Array | None]:
-        tiling, sizes = Tiling.of(plan, True, self.largest), plan.sizes
+        tiling, sizes = self._tiling(plan, True), plan.sizes
         batch, heads = sizes["batch"], sizes["head"]
         nq, nk = tiling.blocks_of_queries(sizes["query"]), tiling.blocks_of_keys(sizes["key"])
         by_query, by_key, kinds = visits(plan.fill(arrays), tiling.query, tiling.key)
@@ -111,6 +107,9 @@ class PallasGpu:
             shared = slot.size("batch") * slot.size("head")
             launch(kernel, (nk, nq, shared), each, [kinds])
         return found
+
+    def _tiling(self, plan: Plan, backward: bool) -> Tiling:
+        return Tiling.of(plan, backward, self.largest, barrier=not self.interpret)
 
     def _call(
         self,
@@ -139,7 +138,9 @@ def _gradient_shape(plan: Plan, k: int, blocks: int) -> tuple[tuple[int, ...], A
     """Shape and dtype in which a kernel leaves a gradient, with so many blocks of queries."""
     slot, sizes = plan.slots[k], plan.sizes
     if k < 3:
-        return (sizes["batch"], *slot.shape[1:]), slot.dtype
+        by_feature = isinstance(plan.fill([None] * len(plan.slots)).score, Featurewise)
+        dtype = jnp.float32 if by_feature and k < 2 else slot.dtype  # added up there
+        return (sizes["batch"], *slot.shape[1:]), dtype
     along = slot.along("query"), slot.along("key")
     if all(along):
         own = slot.size("batch"), slot.size("head"), sizes["query"], sizes["key"]

@@ -4,17 +4,17 @@
 number along the width, so that a block of pairs never meets all the numbers of a pair at once.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.experimental.pallas import triton as plgpu
 
 from attn.kernels.call import Call
 from attn.kernels.fused import Plan
-from attn.kernels.pallas_gpu.reading import Reader, Span, power
+from attn.kernels.pallas_gpu.memory import Goal, Reader, Span, power
 from attn.kernels.tiles import (
     Block,
     against,
@@ -26,8 +26,31 @@ from attn.kernels.tiles import (
 from attn.scores import Dot, Featurewise
 from attn.typing import Array, Float
 
-Parts = list[Array]
-"""An array along the width, in parts of it."""
+Operands = tuple[Any, Any]
+"""What was read of query and key."""
+
+
+@dataclass(frozen=True)
+class Goals:
+    """Which gradients of a score a program seeks, and where they go."""
+
+    side: str | None
+    """"query" or "key"; None for neither."""
+    operand: Goal | None
+    chosen: tuple[int, ...]
+    """Slots of the score's own arrays."""
+    arrays: tuple[Goal, ...]
+    barrier: bool
+
+    @property
+    def own(self) -> list[tuple[int, Goal]]:
+        """The score's own arrays: slots and goals."""
+        return list(zip(self.chosen, self.arrays, strict=True))
+
+    def wait(self) -> None:
+        """For the program's other threads."""
+        if self.barrier:
+            plgpu.debug_barrier()
 
 
 @runtime_checkable
@@ -40,37 +63,36 @@ class Scoring(Protocol):
     def key(self, reader: Reader) -> Any:
         """What to read of the key before a loop over queries."""
 
-    def raw(self, reader: Reader, block: Block, query: Any, key: Any) -> Float[Array, "Tq Tk"]:
+    def raw(self, reader: Reader, block: Block, operands: Operands) -> Float[Array, "Tq Tk"]:
         """Scores before the mods."""
 
-    def spans(self) -> list[Span]:
-        """The parts of the width in which gradients come."""
+    def begin(self, goals: Goals) -> Any:
+        """Gradients before the first block."""
 
-    def pull(
+    def add(
         self,
+        sums: Any,
+        goals: Goals,
         reader: Reader,
         block: Block,
-        query: Any,
-        key: Any,
+        operands: Operands,
         of_raw: Float[Array, "Tq Tk"],
-        side: str | None,
-        chosen: Sequence[int],
-    ) -> tuple[Parts, list[Parts]]:
-        """Gradients of the query or the key (`side`), and of the score's own arrays `chosen`.
+    ) -> Any:
+        """Gradients after one more block, given that of its scores before the mods."""
 
-        An array that runs along the width comes in parts as query and key do, others in one.
-        """
+    def end(self, sums: Any, goals: Goals) -> None:
+        """Writes what is not written yet."""
 
 
-def scoring(plan: Plan, tile_width: int) -> Scoring:
-    """The family of a plan's score."""
+def scoring(plan: Plan, part: int) -> Scoring:
+    """The family of a plan's score; `part` numbers of the width go at once through a gradient."""
     score = plan.fill([None] * len(plan.slots)).score
-    return ByFeature(plan, tile_width) if isinstance(score, Featurewise) else Whole(plan)
+    return ByFeature(plan, part) if isinstance(score, Featurewise) else Whole(plan)
 
 
 @dataclass(frozen=True)
 class Whole:
-    """Any score."""
+    """Any score. Gradients stay in registers until the end."""
 
     plan: Plan
 
@@ -80,57 +102,84 @@ class Whole:
     def key(self, reader: Reader) -> Array:
         return reader.read(1)
 
-    def raw(self, reader: Reader, block: Block, query: Any, key: Any) -> Float[Array, "Tq Tk"]:
-        query, key = self._cleared(reader, block, query, key)
+    def raw(self, reader: Reader, block: Block, operands: Operands) -> Float[Array, "Tq Tk"]:
+        query, key = self._cleared(reader, block, operands)
         return self._filled(reader).score.tile(query, key, *block.where)
 
-    def spans(self) -> list[Span]:
-        return [Span(0, power(self.plan.slots[0].shape[-1], 16))]
+    def begin(self, goals: Goals) -> Any:
+        width = power(self.plan.slots[0].shape[-1], 16)
+        of_operand = []
+        if goals.operand is not None:
+            of_operand = [jnp.zeros((goals.operand.length, width), jnp.float32)]
+        slots = self.plan.slots
+        shapes = [
+            (width,) if slots[k].along("query_width") else goal.shape for k, goal in goals.own
+        ]
+        return of_operand, [jnp.zeros(shape, jnp.float32) for shape in shapes]
 
-    def pull(self, reader, block, query, key, of_raw, side, chosen):
-        query, key = self._cleared(reader, block, query, key)
+    def add(self, sums, goals, reader, block, operands, of_raw):
+        query, key = self._cleared(reader, block, operands)
         score = self._filled(reader).score
         if isinstance(score, Dot):
-            return self._pull_dot(score, query, key, of_raw, side, chosen)
+            more = _pull_dot(score, query, key, of_raw, goals)
+        else:
+            more = self._pull(reader, block, query, key, of_raw, goals)
+        return jax.tree.map(jnp.add, sums, more)
+
+    def end(self, sums: Any, goals: Goals) -> None:
+        of_operand, of_arrays = sums
+        width = Span(0, power(self.plan.slots[0].shape[-1], 16))
+        if goals.operand is not None:
+            goals.operand.put(of_operand[0], width)
+        for k, goal, gradient in zip(goals.chosen, goals.arrays, of_arrays, strict=True):
+            goal.put(gradient, width if self.plan.slots[k].along("query_width") else None)
+
+    def _pull(self, reader, block, query, key, of_raw, goals):
+        side = goals.side
 
         def tile(operand: Any, arrays: list[Array]) -> Array:
             pair = {"query": (operand, key), "key": (query, operand), None: (query, key)}[side]
-            return self._filled(reader, chosen, arrays).score.tile(*pair, *block.where)
+            return self._filled(reader, goals.chosen, arrays).score.tile(*pair, *block.where)
 
         operand = {"query": query, "key": key, None: ()}[side]
         values = _with_width(reader, None)
-        _, pulled = jax.vjp(tile, operand, [values[k] for k in chosen])
+        _, pulled = jax.vjp(tile, operand, [values[k] for k in goals.chosen])
         of_operand, of_arrays = pulled(of_raw)
-        return [of_operand], [[x] for x in of_arrays]
-
-    def _pull_dot(self, score, query, key, of_raw, side, chosen):
-        scaled = of_raw * jnp.asarray(score.scale, of_raw.dtype)
-        parts = []
-        if side is not None:
-            pulled = times(scaled, key) if side == "query" else transposed_times(scaled, query)
-            parts.append(pulled)
-        of_scale = [[jnp.sum(of_raw * against(query, key))] for _ in chosen]
-        return parts, of_scale
+        return [of_operand] if side else [], of_arrays
 
     def _filled(self, reader: Reader, chosen: Any = (), arrays: Any = ()) -> Call:
         changed = dict(zip(chosen, arrays, strict=True))
         values = _with_width(reader, None)
         return self.plan.fill([changed.get(k, value) for k, value in enumerate(values)])
 
-    def _cleared(self, reader: Reader, block: Block, query: Any, key: Any) -> tuple[Array, Array]:
-        query, key = cleared_rows(block, query), cleared_columns(block, key)
+    def _cleared(self, reader: Reader, block: Block, operands: Operands) -> tuple[Array, Array]:
+        query, key = cleared_rows(block, operands[0]), cleared_columns(block, operands[1])
         if reader.head().score.sums_wide:
             return query, key
         return query.astype(jnp.float32), key.astype(jnp.float32)
 
 
+def _pull_dot(score: Dot, query: Array, key: Array, of_raw: Array, goals: Goals) -> Any:
+    """The gradients of a dot product, by matrix products in the operands' dtype."""
+    scaled = of_raw * jnp.asarray(score.scale, of_raw.dtype)
+    of_operand = []
+    if goals.side == "query":
+        of_operand = [times(scaled, key)]
+    elif goals.side == "key":
+        of_operand = [transposed_times(scaled, query)]
+    return of_operand, [jnp.sum(of_raw * against(query, key)) for _ in goals.chosen]
+
+
 @dataclass(frozen=True)
 class ByFeature:
-    """Scores that are sums over the width."""
+    """Scores that are sums over the width.
+
+    Gradients along the width would not fit the registers: they are added up where they go, in
+    memory that no other program touches.
+    """
 
     plan: Plan
     part: int
-    """Numbers of the width that a gradient is computed of at once."""
 
     def query(self, reader: Reader) -> None:
         return None
@@ -138,55 +187,81 @@ class ByFeature:
     def key(self, reader: Reader) -> None:
         return None
 
-    def raw(self, reader: Reader, block: Block, query: Any, key: Any) -> Float[Array, "Tq Tk"]:
+    def raw(self, reader: Reader, block: Block, operands: Operands) -> Float[Array, "Tq Tk"]:
         def add(d: Any, s: Array) -> Array:
             q = cleared_rows(block, reader.read(0, d)[:, None]).astype(jnp.float32)
             k = cleared_columns(block, reader.read(1, d)[:, None]).astype(jnp.float32)
-            return s + self._score(reader, d).feature(q, k.reshape(1, -1))
+            score = self.plan.fill(_with_width(reader, d)).score
+            return s + score.feature(q, k.reshape(1, -1))
 
         shape = block.i.shape[0], block.j.shape[1]
         return lax.fori_loop(0, self.plan.slots[0].shape[-1], add, jnp.zeros(shape, jnp.float32))
 
-    def spans(self) -> list[Span]:
-        width = self.plan.slots[0].shape[-1]
-        part = min(self.part, power(width))
-        return [Span(start, part) for start in range(0, width, part)]
+    def begin(self, goals: Goals) -> list[Array]:
+        held = [goal for k, goal in goals.own if self._wide(k)]
+        held += [] if goals.operand is None else [goals.operand]
 
-    def pull(self, reader, block, query, key, of_raw, side, chosen):
-        pulled = [
-            self._pull_part(reader, block, of_raw, side, chosen, span) for span in self.spans()
-        ]
-        of_operand = [part[0] for part in pulled if side is not None]
-        of_arrays = []
-        for at, k in enumerate(chosen):
-            parts = [part[1][at] for part in pulled]
-            along = self.plan.slots[k].along("query_width")
-            of_arrays.append(parts if along else [sum(parts[1:], parts[0])])
-        return of_operand, of_arrays
+        def clear(turn: Any, _: None) -> None:
+            for goal in held:
+                goal.put(jnp.zeros((*goal.shape, self.part), jnp.float32), self._span(turn))
 
-    def _pull_part(self, reader, block, of_raw, side, chosen, span):
+        lax.fori_loop(0, self._parts(), clear, None)
+        goals.wait()
+        kept = [goal for k, goal in goals.own if not self._wide(k)]
+        return [jnp.zeros(goal.shape, jnp.float32) for goal in kept]
+
+    def add(self, sums, goals, reader, block, operands, of_raw):
+        def part(turn: Any, sums: list[Array]) -> list[Array]:
+            span = self._span(turn)
+            of_operand, of_arrays = self._pull(reader, block, of_raw, goals, span)
+            if goals.operand is not None:
+                goals.operand.add(of_operand, span)
+            kept = []
+            for k, goal, gradient in zip(goals.chosen, goals.arrays, of_arrays, strict=True):
+                if self._wide(k):
+                    goal.add(gradient, span)
+                else:
+                    kept.append(gradient)
+            return [x + y for x, y in zip(sums, kept, strict=True)]
+
+        return lax.fori_loop(0, self._parts(), part, sums)
+
+    def end(self, sums: list[Array], goals: Goals) -> None:
+        kept = [goal for k, goal in goals.own if not self._wide(k)]
+        for goal, gradient in zip(kept, sums, strict=True):
+            goal.put(gradient)
+
+    def _pull(self, reader, block, of_raw, goals, span):
+        side, width = goals.side, self.plan.slots[0].shape[-1]
         q = cleared_rows(block, reader.read(0, span)).astype(jnp.float32)[:, None, :]
         k = cleared_columns(block, reader.read(1, span)).astype(jnp.float32)[None, :, :]
-        q, k = jnp.broadcast_to(q, (q.shape[0], k.shape[1], q.shape[2])), k
+        shape = q.shape[0], k.shape[1], q.shape[2]
+        q, k = jnp.broadcast_to(q, shape), jnp.broadcast_to(k, shape)
         values = _with_width(reader, span)
 
         def feature(operand: Any, arrays: list[Array]) -> Array:
-            changed = dict(zip(chosen, arrays, strict=True))
+            changed = dict(zip(goals.chosen, arrays, strict=True))
             filled = [changed.get(at, value) for at, value in enumerate(values)]
             pair = {"query": (operand, k), "key": (q, operand), None: (q, k)}[side]
             return self.plan.fill(filled).score.feature(*pair)
 
-        operand = {"query": q, "key": jnp.broadcast_to(k, q.shape), None: ()}[side]
-        _, pulled = jax.vjp(feature, operand, [values[at] for at in chosen])
-        there = (span.indices() < self.plan.slots[0].shape[-1])[None, None, :]
-        of_features = jnp.where(there, jnp.broadcast_to(of_raw[:, :, None], q.shape), 0.0)
+        operand = {"query": q, "key": k, None: ()}[side]
+        _, pulled = jax.vjp(feature, operand, [values[at] for at in goals.chosen])
+        there = (span.indices() < width)[None, None, :]
+        of_features = jnp.where(there, jnp.broadcast_to(of_raw[:, :, None], shape), 0.0)
         of_operand, of_arrays = pulled(of_features)
         if side is not None:
             of_operand = jnp.sum(of_operand, axis=1 if side == "query" else 0)
         return of_operand, of_arrays
 
-    def _score(self, reader: Reader, width: Any) -> Any:
-        return self.plan.fill(_with_width(reader, width)).score
+    def _wide(self, k: int) -> bool:
+        return self.plan.slots[k].along("query_width")
+
+    def _parts(self) -> int:
+        return -(-self.plan.slots[0].shape[-1] // self.part)
+
+    def _span(self, turn: Any) -> Span:
+        return Span(turn * self.part, self.part)
 
 
 def _with_width(reader: Reader, width: Any) -> list[Any]:

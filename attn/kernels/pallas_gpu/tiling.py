@@ -1,11 +1,11 @@
 """How large a program's blocks are."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import jax.numpy as jnp
 
 from attn.kernels.fused import Plan
-from attn.kernels.pallas_gpu.reading import power
+from attn.kernels.pallas_gpu.memory import power
 from attn.scores import Dot, Featurewise
 
 PROGRAMS = 256
@@ -25,6 +25,8 @@ class Tiling:
     """Programs that share the keys of a block of queries."""
     warps: int
     stages: int
+    barrier: bool
+    """Whether threads wait for each other where they share memory: an interpreter has one."""
 
     def blocks_of_queries(self, length: int) -> int:
         """How many there are."""
@@ -35,19 +37,19 @@ class Tiling:
         return -(-length // self.key)
 
     @classmethod
-    def of(cls, plan: Plan, backward: bool, largest: int) -> "Tiling":
+    def of(cls, plan: Plan, backward: bool, largest: int, barrier: bool) -> "Tiling":
         """Blocks that a program's registers and shared memory hold."""
         sizes = plan.sizes
         query, key, warps, stages = _fitting(plan, backward)
         query = min(query, largest, power(sizes["query"], 16))
         key = min(key, largest, power(sizes["key"], 16))
-        alone = cls(query, key, 16, 1, warps, stages)
+        alone = cls(query, key, 16, 1, warps, stages, barrier)
         programs = alone.blocks_of_queries(sizes["query"]) * sizes["head"] * sizes["batch"]
         if backward or programs >= PROGRAMS // 2:
             return alone
         turns = alone.blocks_of_keys(sizes["key"])
         splits = max(1, min(PROGRAMS // programs, turns // 2))
-        return cls(query, key, 16, splits, warps, stages)
+        return replace(alone, splits=splits)
 
 
 def _fitting(plan: Plan, backward: bool) -> tuple[int, int, int, int]:

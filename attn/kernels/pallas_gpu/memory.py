@@ -1,4 +1,4 @@
-"""How a program gets at the arrays of a call: whole arrays in GPU memory, read block by block."""
+"""How a program gets at the arrays of a call: whole arrays in GPU memory, block by block."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -136,6 +136,56 @@ class Reader:
             else:
                 index.append(span)
         return tuple(index), inside
+
+
+@dataclass(frozen=True)
+class Goal:
+    """Where a program writes a gradient that is its own: a part of an array."""
+
+    ref: Any
+    index: tuple[Any, ...]
+    """A number or a span for each axis but the last, where that is along the width."""
+    bounds: tuple[tuple[Span, int], ...]
+    """Each span with the axis' length."""
+    shape: tuple[int, ...]
+    """As `Reader.read` gives the array, without its width; a pair of axes may be one here."""
+    width: int | None = None
+    """Length of the last axis, where that is along the width."""
+    barrier: bool = False
+
+    @property
+    def length(self) -> int:
+        """Queries or keys."""
+        return self.bounds[0][0].size
+
+    def put(self, x: Array, span: Span | None = None) -> None:
+        """Writes a part of the width, or all there is."""
+        index, bounds = self._at(span)
+        store(self.ref, index, bounds, x.reshape(tuple(each.size for each, _ in bounds)))
+
+    def add(self, x: Array, span: Span | None = None) -> None:
+        """Adds to what was written. All threads have read before one writes, and the other way."""
+        index, bounds = self._at(span)
+        total = load(self.ref, index, bounds) + x
+        self._wait()
+        store(self.ref, index, bounds, total)
+        self._wait()
+
+    def _wait(self) -> None:
+        if self.barrier:
+            plgpu.debug_barrier()
+
+    def _at(self, span: Span | None) -> tuple[tuple[Any, ...], list[tuple[Span, int]]]:
+        index = [at(x) if isinstance(x, Span) else x for x in self.index]
+        if span is None:
+            return tuple(index), list(self.bounds)
+        assert self.width is not None
+        return (*index, at(span)), [*self.bounds, (span, self.width)]
+
+
+def at(span: Span) -> Any:
+    """A span as an index."""
+    return pl.ds(span.start, span.size)
 
 
 def load(ref: Any, index: tuple[Any, ...], inside: Sequence[Any] = (), beyond: Any = 0) -> Array:

@@ -1,0 +1,42 @@
+"""The kernel of the output."""
+
+from typing import Any
+
+from jax.experimental import pallas as pl
+
+from attn.kernels.fused import Plan
+from attn.kernels.pallas_gpu.memory import Reader, Span, at, power, store
+from attn.kernels.pallas_gpu.scoring import scoring
+from attn.kernels.pallas_gpu.tiling import Tiling
+from attn.kernels.pallas_gpu.visiting import Turns
+from attn.kernels.tiles import Running, cleared_columns
+
+
+def output_kernel(plan: Plan, tiling: Tiling, in_order: bool, *refs: Any) -> None:
+    """Output and log-sum-exp of a block of queries, over all keys or this program's share."""
+    *arrays, order, full, some, output, lse = refs
+    family = scoring(plan, tiling.width)
+    place, n, b = (pl.program_id(axis) for axis in range(3))
+    place, split = place // tiling.splits, place % tiling.splits
+    rows = Span(place * tiling.query, tiling.query)
+    base = Reader.at(plan, arrays, b, n).over(rows=rows)
+    query = family.query(base)
+
+    def step(block: Any, running: Running, partial: bool) -> Running:
+        reader = base.over(columns=Span(block * tiling.key, tiling.key))
+        here = reader.block(partial)
+        raw = family.raw(reader, here, (query, family.key(reader)))
+        value = cleared_columns(here, reader.read(2))
+        return running.add(here, reader.head(), raw, value)
+
+    width = Span(0, power(plan.value_width, 16))
+    split_up = tiling.splits > 1
+    turns = Turns(order, full, some, in_order)
+    share = (split, tiling.splits) if split_up else None
+    start = Running.start(rows.size, width.size)
+    found, found_lse = turns.run((b, n, place), step, start, share).finish()
+    front = (split, b) if split_up else (b,)
+    along = rows, plan.sizes["query"]
+    bounds = [along, (width, plan.value_width)]
+    store(output, (*front, at(rows), n, at(width)), bounds, found)
+    store(lse, (*front, at(rows), n), [along], found_lse.reshape(-1))

@@ -1,0 +1,109 @@
+"""A call as one step of a grid sees it: a batch, a head, a block of queries and one of keys."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import jax.numpy as jnp
+from jax import lax
+
+from attn.kernels.call import Call
+from attn.kernels.pallas_tpu.layout import Layout, Place, as_declared, column, owner, role
+from attn.kernels.tiles import Block, masked
+from attn.typing import Array
+
+
+@dataclass(frozen=True)
+class Reader:
+    """References to the blocks of all arrays, and where they are."""
+
+    layout: Layout
+    refs: Sequence[Any]
+    at: Place
+
+    @cached_property
+    def values(self) -> tuple[Any, ...]:
+        """Of the arrays of all pieces; None for the operands and what runs along the width."""
+        return tuple(self._value(k) for k in range(len(self.refs)))
+
+    def head(self, chosen: Iterable[int] = (), arrays: Iterable[Any] = ()) -> Call:
+        """The pieces as they see this block, with other arrays in the slots `chosen`."""
+        values = list(self.values)
+        for k, array in zip(chosen, arrays, strict=True):
+            values[k] = array
+        return self.layout.plan.fill(values)
+
+    def block(self, partial: bool) -> Block:
+        """Where this block's pairs are, and if the block is `partial`, which take part."""
+        row, column = self.rows, self.columns
+        head = self.head()
+        block = Block(self.at.b, self.at.n, *head.places.of(row, column), None)
+        if not partial:
+            return block
+        sizes = self.layout.plan.sizes
+        inside = [
+            index < sizes[axis]
+            for index, axis, size in (
+                (row, "query", self.layout.query),
+                (column, "key", self.layout.key),
+            )
+            if sizes[axis] % size
+        ]
+        return masked(block, head, inside[0] & inside[-1] if inside else None)
+
+    @property
+    def rows(self) -> Array:
+        """Indices of the queries, [Tq, 1]."""
+        size = self.layout.query
+        return self.at.query * size + lax.broadcasted_iota(jnp.int32, (size, 1), 0)
+
+    @property
+    def columns(self) -> Array:
+        """Indices of the keys, [1, Tk]."""
+        size = self.layout.key
+        return self.at.key * size + lax.broadcasted_iota(jnp.int32, (1, size), 1)
+
+    def number(self, k: int, d: Any | None = None) -> Array:
+        """A number from scalar memory, the `d`-th of the width if its array runs along that."""
+        slot = self.layout.plan.slots[k]
+        b, n = owner(slot, self.at, self.layout.plan.group)
+        place = b * (slot.size("head") * slot.size("key_head")) + n
+        if d is not None:
+            place = place * slot.size("query_width") + d
+        x = self.refs[k][place]
+        return as_declared(x, slot.dtype)
+
+    def _value(self, k: int) -> Any:
+        if k < 3:
+            return None
+        slot = self.layout.plan.slots[k]
+        what = role(slot)
+        if what == "feature":
+            return None if self.layout.by_feature else self.refs[k][...].reshape(-1)
+        if what == "number":
+            x = self.number(k)
+            # Some pieces have been traced for the very dtype of their numbers.
+            low = jnp.issubdtype(slot.dtype, jnp.floating)
+            return x.astype(slot.dtype) if low else x
+        x = as_declared(self.refs[k][...], slot.dtype)
+        if what == "pair":
+            return self._inside(x)
+        return column(x) if what == "row" else x
+
+    def _inside(self, x: Array) -> Array:
+        """What belongs to the array: a block may reach beyond its end, where anything is."""
+        sizes, here = self.layout.plan.sizes, None
+        for index, axis, size in (
+            (self.rows, "query", self.layout.query),
+            (self.columns, "key", self.layout.key),
+        ):
+            if sizes[axis] % size:
+                within = jnp.broadcast_to(index < sizes[axis], x.shape)
+                here = within if here is None else here & within
+        if here is None:
+            return x
+        if x.dtype == jnp.bool_:
+            return x & here
+        wide = jnp.promote_types(x.dtype, jnp.float32) if jnp.issubdtype(x.dtype, jnp.floating) else x.dtype
+        return jnp.where(here, x.astype(wide), jnp.zeros((), wide))
