@@ -2,7 +2,7 @@
 
 from importlib.metadata import version
 
-from attn import hashing, masks, mods, positions, scores, weightings
+from attn import decode, hashing, masks, mods, positions, scores, weightings
 from attn.errors import Unsupported
 from attn.functional import attention, attention_weights, dot_product_attention
 from attn.masks import Causal, Dense, Lengths, Local, Prefix, Segments, Window
@@ -36,6 +36,7 @@ __all__ = [
     "__version__",
     "attention",
     "attention_weights",
+    "decode",
     "dot_product_attention",
     "hashing",
     "masks",

@@ -5,7 +5,6 @@ import sys
 
 import jax
 import jax.numpy as jnp
-import jaxtyping
 import numpy as np
 import pytest
 
@@ -253,14 +252,6 @@ BAD = [
         lambda: attn.dot_product_attention(Q, K, V, implementation="cudnn"),
     ),
 ]
-
-
-@pytest.fixture
-def unchecked():
-    """Annotations are not checked, as for a user: the library's own errors must say it."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 @pytest.mark.parametrize(

@@ -77,7 +77,10 @@ class Reader:
         assert self.columns is not None
         head = self.head()
         row, column = self.rows.indices()[:, None], self.columns.indices()[None, :]
-        block = Block(self.b, self.n, *head.places.of(row, column), None)
+        i, j = head.places.of(row, column)
+        # Of one query or key the position has been read as a number.
+        i, j = jnp.broadcast_to(i, row.shape), jnp.broadcast_to(j, column.shape)
+        block = Block(self.b, self.n, i, j, None)
         if not partial:
             return block
         sizes = self.plan.sizes

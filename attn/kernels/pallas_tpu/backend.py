@@ -1,6 +1,5 @@
 """Which calls the Mosaic kernels can do, and how they are launched."""
 
-import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -17,12 +16,12 @@ from attn.kernels.fused import Plan, Sought
 from attn.kernels.pallas_tpu import gradients
 from attn.kernels.pallas_tpu.backward import aim, keys_kernel, pairs_kernel, queries_kernel
 from attn.kernels.pallas_tpu.families import scratch
-from attn.kernels.pallas_tpu.forward import output_kernel
+from attn.kernels.pallas_tpu.forward import Running, output_kernel
 from attn.kernels.pallas_tpu.layout import Layout, Place, Where
 from attn.kernels.pallas_tpu.scoring import Aim, sum_shape, sums
 from attn.kernels.pallas_tpu.tiling import fitting, lacking
 from attn.kernels.pallas_tpu.turns import Turns, flat
-from attn.kernels.visits import Visits, visits
+from attn.kernels.visits import visits
 from attn.typing import Array, Float
 
 VMEM = 100 << 20
@@ -72,10 +71,7 @@ class PallasTpu:
             [layout.spec(k, where) for k in range(len(arrays))],
             shapes,
             [gradients.rows(layout, where, width), gradients.strip(layout, where)],
-            [
-                *(sums((layout.query, columns)) for columns in (1, 1, width)),
-                *scratch(layout, Aim()),
-            ],
+            Running.scratch(layout) + scratch(layout, Aim()),
         )
         output = output[:, :, :rows].swapaxes(1, 2)
         return output, lse.reshape(batch, heads, -1)[:, :, :rows].swapaxes(1, 2)

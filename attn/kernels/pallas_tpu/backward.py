@@ -17,8 +17,6 @@ from attn.kernels.pallas_tpu.scoring import Aim, Scoring, add, clear
 from attn.kernels.pallas_tpu.turns import Turns
 from attn.kernels.tiles import (
     against,
-    cleared_columns,
-    cleared_rows,
     pull,
     transposed_times,
 )
@@ -60,10 +58,10 @@ def _pulled(
 ) -> tuple[Any, Any, Array]:
     """A block, its backward pass down to the scores before the mods, and the output's gradient."""
     here = reader.block(partial)
-    of_output = cleared_rows(here, known[0][...])
+    of_output = reader.cleared_rows(here, known[0][...])
     lse, delta = (column(ref[...]) for ref in known[1:])
     raw = family.raw_again(reader, here)
-    value = cleared_columns(here, reader.refs[2][...])
+    value = reader.value(here)
     found = pull(
         here,
         lambda arrays: reader.head(pieces, arrays),

@@ -14,14 +14,12 @@ import jax.numpy as jnp
 from jax import lax
 from jax.experimental import pallas as pl
 
-from attn.kernels.pallas_tpu.layout import Layout, role
+from attn.kernels.pallas_tpu.layout import LANES, SUBLANES, Layout, role
 from attn.kernels.pallas_tpu.reading import Reader
 from attn.kernels.pallas_tpu.scoring import Aim, clear, sum_shape, sums
 from attn.kernels.tiles import Block
 from attn.typing import Array, Float
 
-LANES = 128
-SUBLANES = 8
 ROWS = 32
 """Queries at once: what a tile of scores leaves of the registers is enough for the rest."""
 UNROLL = 8
@@ -92,7 +90,7 @@ class ByFeature:
         return self._raw(reader, reader.refs[1], None)
 
     def raw_again(self, reader: Reader, block: Block) -> Float[Array, "Tq Tk"]:
-        if block.allowed is None:
+        if self._clean(block):
             return self._raw(reader, reader.refs[1], None)
         taken = jnp.where(block.allowed, 1.0, 0.0)
         seen_key = jnp.max(taken, axis=0, keepdims=True) > 0
@@ -101,6 +99,9 @@ class ByFeature:
         key[...] = jnp.where(seen_key, reader.refs[1][...], 0.0)
         rows[...] = jnp.broadcast_to(seen_query, rows.shape)
         return self._raw(reader, key, rows)
+
+    def _clean(self, block: Block) -> bool:
+        return block.allowed is None or not any(self.layout.unseen)
 
     def _raw(self, reader: Reader, key: Any, seen: Any) -> Float[Array, "Tq Tk"]:
         def tile(rows: Any) -> None:
@@ -123,8 +124,7 @@ class ByFeature:
             clear(ref)
 
     def pull(self, reader: Reader, block: Block, of_raw: Float[Array, "Tq Tk"]) -> None:
-        whole = block.allowed is None
-        key, seen = (reader.refs[1], None) if whole else self.memory[2:4]
+        key, seen = (reader.refs[1], None) if self._clean(block) else self.memory[2:4]
         self._scores[...] = of_raw
         self._each_tile(lambda rows: self._pull_tile(reader, key, seen, rows))
 

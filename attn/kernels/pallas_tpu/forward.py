@@ -1,51 +1,108 @@
 """The kernel of the forward pass."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
+import jax.numpy as jnp
 from jax.experimental import pallas as pl
 
 from attn.kernels.pallas_tpu.families import scoring
-from attn.kernels.pallas_tpu.layout import Layout, Place
+from attn.kernels.pallas_tpu.layout import LANES, Layout, Place
 from attn.kernels.pallas_tpu.reading import Reader
-from attn.kernels.pallas_tpu.scoring import Aim
+from attn.kernels.pallas_tpu.scoring import Aim, clear, sums
 from attn.kernels.pallas_tpu.turns import Turns
-from attn.kernels.tiles import Running, cleared_columns
+from attn.kernels.tiles import finite, modified, times, weighted
+from attn.typing import Array, Float
+
+
+@dataclass(frozen=True)
+class Running:
+    """The running softmax of a block of queries, in the chip's memory.
+
+    The same as `tiles.Running`, but of the vector unit's form: a number of a query is in all lanes,
+    and its weights are added up lane by lane, which are folded at the end alone.
+    """
+
+    top: Any
+    total: Any
+    summed: Any
+
+    @staticmethod
+    def scratch(layout: Layout) -> list[Any]:
+        """The memory that it needs."""
+        widths = LANES, LANES, layout.plan.value_width
+        return [sums((layout.query, width)) for width in widths]
+
+    def start(self) -> None:
+        """Before the first block of keys."""
+        self.top[...] = jnp.full(self.top.shape, -jnp.inf, jnp.float32)
+        clear(self.total)
+        clear(self.summed)
+
+    def add(self, reader: Reader, block: Any, raw: Float[Array, "Tq Tk"], value: Array) -> None:
+        """One more block, given its scores before the mods."""
+        head = reader.head()
+        s = modified(block, head, raw)
+        before = self.top[...]
+        top = jnp.maximum(before, jnp.max(s, axis=1, keepdims=True))
+        level = finite(top)
+        e = jnp.exp(s - _wide(level, s.shape[1]))
+        scale = jnp.exp(before - level)
+        more = times(weighted(block, head, e), value)
+        self.top[...] = top
+        self.total[...] = self.total[...] * scale + over_lanes(e)
+        self.summed[...] = self.summed[...] * _wide(scale, more.shape[1]) + more
+
+    def finish(self) -> tuple[Float[Array, "Tq E"], Float[Array, "Tq 1"]]:
+        """Output and log-sum-exp: 0 and −inf where no key was seen."""
+        total = jnp.sum(self.total[...], axis=1, keepdims=True)
+        seen = total > 0
+        total = jnp.where(seen, total, 1.0)
+        top = jnp.max(self.top[...], axis=1, keepdims=True)
+        lse = jnp.where(seen, finite(top) + jnp.log(total), -jnp.inf)
+        return self.summed[...] / total, lse
+
+
+def over_lanes(x: Float[Array, "rows columns"]) -> Float[Array, "rows 128"]:
+    """Registers side by side added up."""
+    parts = [x[:, at : at + LANES] for at in range(0, x.shape[1], LANES)]
+    return sum(parts[1:], start=parts[0])
+
+
+def _wide(x: Float[Array, "rows 128"], width: int) -> Float[Array, "rows width"]:
+    """Numbers that are in all lanes, in more or fewer of them."""
+    copies = -(-width // LANES)
+    return jnp.concatenate([x] * copies, axis=1)[:, :width] if width != LANES else x
 
 
 def output_kernel(layout: Layout, turns: Turns, *refs: Any) -> None:
     """Output and log-sum-exp of a block of queries, a block of keys to a step."""
-    count = len(layout.plan.slots)
-    tables, arrays, (output, lse), (top, total, summed, *memory) = (
-        refs[:3],
-        refs[3 : 3 + count],
-        refs[3 + count : 5 + count],
-        refs[5 + count :],
-    )
+    arrays, memory = refs[3 : 3 + len(layout.plan.slots)], refs[5 + len(layout.plan.slots) :]
+    output, lse = refs[3 + len(arrays) : 5 + len(arrays)]
+    tables: Sequence[Any] = refs[:3]
+    running = Running(*memory[:3])
+    family = scoring(layout, Aim(), memory[3:])
     b, n, at, turn = (pl.program_id(axis) for axis in range(4))
-    family = scoring(layout, Aim(), memory)
 
     def reader() -> Reader:
         return Reader(layout, arrays, Place(b, n, at, turns.other(tables, b, n, at, turn)))
 
     @pl.when(turn == 0)
     def _() -> None:
-        fresh = Running.start(*summed.shape)
-        top[...], total[...], summed[...] = fresh.top, fresh.total, fresh.summed
+        running.start()
         family.enter(reader())
 
     def step(partial: bool) -> None:
         here = reader()
         block = here.block(partial)
         raw = family.raw(here, block)
-        value = cleared_columns(block, here.refs[2][...])
-        running = Running(top[...], total[...], summed[...])
-        running = running.add(block, here.head(), raw, value)
-        top[...], total[...], summed[...] = running.top, running.total, running.summed
+        running.add(here, block, raw, here.value(block))
 
     turns.run(tables, (b, n, at), turn, step)
 
     @pl.when(turn == turns.shape[3] - 1)
     def _() -> None:
-        found, found_lse = Running(top[...], total[...], summed[...]).finish()
+        found, found_lse = running.finish()
         output[...] = found.astype(output.dtype)
         lse[...] = found_lse.reshape(1, -1)

@@ -17,6 +17,10 @@ from attn.kernels.fused import Plan, Slot
 from attn.scores import Featurewise
 from attn.typing import Array
 
+LANES = 128
+"""Numbers side by side in a register."""
+SUBLANES = 8
+"""Rows of 32-bit numbers in a register."""
 AXES = ("batch", "head", "key_head", "query", "key", "query_width")
 """Axes along which an array of a piece may run."""
 
@@ -57,6 +61,9 @@ class Layout:
     """Queries in a block."""
     key: int
     """Keys in a block."""
+    unseen: tuple[bool, bool] = (True, True)
+    """Whether there may be queries that see nothing, and keys that are not seen: such may hold
+    anything."""
 
     @property
     def by_feature(self) -> bool:

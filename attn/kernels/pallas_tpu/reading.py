@@ -9,8 +9,9 @@ import jax.numpy as jnp
 from jax import lax
 
 from attn.kernels.call import Call
+from attn.kernels.fused import Slot
 from attn.kernels.pallas_tpu.layout import Layout, Place, as_declared, column, owner, role
-from attn.kernels.tiles import Block, masked
+from attn.kernels.tiles import Block, cleared_columns, cleared_rows, masked
 from attn.typing import Array
 
 
@@ -32,13 +33,17 @@ class Reader:
         values = list(self.values)
         for k, array in zip(chosen, arrays, strict=True):
             values[k] = array
-        return self.layout.plan.fill(values)
+        slots = self.layout.plan.slots
+        return self.layout.plan.fill([_typed(x, slot) for x, slot in zip(values, slots, strict=True)])
 
     def block(self, partial: bool) -> Block:
         """Where this block's pairs are, and if the block is `partial`, which take part."""
         row, column = self.rows, self.columns
         head = self.head()
-        block = Block(self.at.b, self.at.n, *head.places.of(row, column), None)
+        i, j = head.places.of(row, column)
+        # Of one query or key the position has been read as a number.
+        i, j = jnp.broadcast_to(i, row.shape), jnp.broadcast_to(j, column.shape)
+        block = Block(self.at.b, self.at.n, i, j, None)
         if not partial:
             return block
         sizes = self.layout.plan.sizes
@@ -51,6 +56,25 @@ class Reader:
             if sizes[axis] % size
         ]
         return masked(block, head, inside[0] & inside[-1] if inside else None)
+
+    def query(self, block: Block) -> Array:
+        """The query, 0 where it may hold anything."""
+        return self.cleared_rows(block, self.refs[0][...])
+
+    def key(self, block: Block) -> Array:
+        """The key, 0 where it may hold anything."""
+        return self._cleared_columns(block, self.refs[1][...])
+
+    def value(self, block: Block) -> Array:
+        """The value, 0 where it may hold anything."""
+        return self._cleared_columns(block, self.refs[2][...])
+
+    def cleared_rows(self, block: Block, x: Array) -> Array:
+        """`x` of the queries, 0 where it may hold anything."""
+        return cleared_rows(block, x) if self.layout.unseen[0] else x
+
+    def _cleared_columns(self, block: Block, x: Array) -> Array:
+        return cleared_columns(block, x) if self.layout.unseen[1] else x
 
     @property
     def rows(self) -> Array:
@@ -82,14 +106,10 @@ class Reader:
         if what == "feature":
             return None if self.layout.by_feature else self.refs[k][...].reshape(-1)
         if what == "number":
-            x = self.number(k)
-            # Some pieces have been traced for the very dtype of their numbers.
-            low = jnp.issubdtype(slot.dtype, jnp.floating)
-            return x.astype(slot.dtype) if low else x
-        x = as_declared(self.refs[k][...], slot.dtype)
-        if what == "pair":
-            return self._inside(x)
-        return column(x) if what == "row" else x
+            return self.number(k)
+        x = self.refs[k][...]
+        x = as_declared(column(x) if what == "row" else x, slot.dtype)
+        return self._inside(x) if what == "pair" else x
 
     def _inside(self, x: Array) -> Array:
         """What belongs to the array: a block may reach beyond its end, where anything is."""
@@ -105,5 +125,15 @@ class Reader:
             return x
         if x.dtype == jnp.bool_:
             return x & here
-        wide = jnp.promote_types(x.dtype, jnp.float32) if jnp.issubdtype(x.dtype, jnp.floating) else x.dtype
+        wide = (
+            jnp.promote_types(x.dtype, jnp.float32)
+            if jnp.issubdtype(x.dtype, jnp.floating)
+            else x.dtype
+        )
         return jnp.where(here, x.astype(wide), jnp.zeros((), wide))
+
+
+def _typed(x: Any, slot: Slot) -> Any:
+    """A number in its array's dtype: some pieces have been traced for that very one."""
+    number = x is not None and role(slot) == "number"
+    return x.astype(slot.dtype) if number and jnp.issubdtype(slot.dtype, jnp.floating) else x

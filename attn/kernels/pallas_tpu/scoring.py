@@ -13,8 +13,6 @@ from attn.kernels.pallas_tpu.reading import Reader
 from attn.kernels.tiles import (
     Block,
     against,
-    cleared_columns,
-    cleared_rows,
     times,
     transposed_times,
 )
@@ -81,8 +79,8 @@ def sums(shape: tuple[int, ...]) -> Any:
 
 def add(ref: Any, x: Array) -> None:
     """Adds what a block found: a number, or an array."""
-    shape = ref.shape
-    ref[...] += x.astype(jnp.float32).reshape(shape if x.shape else ())
+    x = x.astype(jnp.float32)
+    ref[...] += x.reshape(ref.shape) if x.shape else x
 
 
 def clear(ref: Any) -> None:
@@ -115,7 +113,7 @@ class Whole:
         return self._score(reader, reader.refs[0][...], reader.refs[1][...], block)
 
     def raw_again(self, reader: Reader, block: Block) -> Float[Array, "Tq Tk"]:
-        return self._score(reader, *_cleared(reader, block), block)
+        return self._score(reader, reader.query(block), reader.key(block), block)
 
     def clear_operand(self) -> None:
         if self.aim.side:
@@ -126,7 +124,7 @@ class Whole:
             clear(ref)
 
     def pull(self, reader: Reader, block: Block, of_raw: Float[Array, "Tq Tk"]) -> None:
-        query, key = _cleared(reader, block)
+        query, key = reader.query(block), reader.key(block)
         score = reader.head().score
         if isinstance(score, Dot):
             self._pull_dot(score, query, key, of_raw)
@@ -171,7 +169,3 @@ class Whole:
             query, key = query.astype(jnp.float32), key.astype(jnp.float32)
         return score.tile(query, key, *block.where)
 
-
-def _cleared(reader: Reader, block: Block) -> tuple[Array, Array]:
-    query, key = reader.refs[0][...], reader.refs[1][...]
-    return cleared_rows(block, query), cleared_columns(block, key)

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 
 from attn.kernels.fused import Plan
-from attn.kernels.pallas_tpu.layout import AXES, Layout, role
+from attn.kernels.pallas_tpu.layout import AXES, LANES, Layout, role
 from attn.kernels.visits import visits
+from attn.masks import Causal
 from attn.scores import Dot, Featurewise
 from attn.typing import Array
 
