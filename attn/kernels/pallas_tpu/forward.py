@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax.numpy as jnp
+from jax import lax
 from jax.experimental import pallas as pl
 
 from attn.kernels.pallas_tpu.families import scoring
@@ -54,20 +55,34 @@ class Running:
         self.total[...] = self.total[...] * scale + over_lanes(e)
         self.summed[...] = self.summed[...] * _wide(scale, more.shape[1]) + more
 
-    def finish(self) -> tuple[Float[Array, "Tq E"], Float[Array, "Tq 1"]]:
+    def finish(self) -> tuple[Float[Array, "Tq E"], Float[Array, "1 Tq"]]:
         """Output and log-sum-exp: 0 and −inf where no key was seen."""
         total = jnp.sum(self.total[...], axis=1, keepdims=True)
+        total = jnp.broadcast_to(total, self.total.shape)
         seen = total > 0
         total = jnp.where(seen, total, 1.0)
-        top = jnp.max(self.top[...], axis=1, keepdims=True)
-        lse = jnp.where(seen, finite(top) + jnp.log(total), -jnp.inf)
-        return self.summed[...] / total, lse
+        lse = jnp.where(seen, finite(self.top[...]) + jnp.log(total), -jnp.inf)
+        summed = self.summed[...]
+        return summed * _wide(1.0 / total, summed.shape[1]), as_row(lse)
 
 
 def over_lanes(x: Float[Array, "rows columns"]) -> Float[Array, "rows 128"]:
     """Registers side by side added up."""
     parts = [x[:, at : at + LANES] for at in range(0, x.shape[1], LANES)]
     return sum(parts[1:], start=parts[0])
+
+
+def as_row(x: Float[Array, "rows 128"]) -> Float[Array, "1 rows"]:
+    """Numbers that are in all lanes, one to a lane."""
+    size = x.shape[0]
+    own = lax.broadcasted_iota(jnp.int32, (LANES, LANES), 0)
+    own = own == lax.broadcasted_iota(jnp.int32, (LANES, LANES), 1)
+    parts = [x[at : at + LANES] for at in range(0, size, LANES)]
+    rows = [
+        jnp.max(jnp.where(own[: part.shape[0]], part, -jnp.inf), axis=0, keepdims=True)
+        for part in parts
+    ]
+    return jnp.concatenate(rows, axis=1)[:, :size]
 
 
 def _wide(x: Float[Array, "rows 128"], width: int) -> Float[Array, "rows width"]:
@@ -105,4 +120,4 @@ def output_kernel(layout: Layout, turns: Turns, *refs: Any) -> None:
     def _() -> None:
         found, found_lse = running.finish()
         output[...] = found.astype(output.dtype)
-        lse[...] = found_lse.reshape(1, -1)
+        lse[...] = found_lse

@@ -1,0 +1,136 @@
+"""Every kernel compiled for real chips, forward and backward, by the chips' own compilers."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import attn
+from experiments.chips import CHIPS, compile_for, largest_buffer, missing, temporary_bytes
+
+BACKENDS = {"v5e": "pallas_tpu", "v6e": "pallas_tpu", "h100": "pallas_gpu"}
+
+SHAPES = {
+    # batch, queries, keys, heads, key heads, query width, value width, dtype
+    "bf16-64": (2, 512, 512, 4, 4, 64, 64, "bfloat16"),
+    "bf16-128-grouped": (1, 1024, 1024, 8, 2, 128, 128, "bfloat16"),
+    "float32": (2, 256, 512, 4, 2, 64, 64, "float32"),
+    "odd": (2, 77, 131, 4, 2, 72, 40, "bfloat16"),
+    "80-96": (1, 300, 200, 2, 1, 80, 96, "float32"),
+    "wide": (1, 256, 256, 2, 2, 256, 256, "bfloat16"),
+    "one-query": (2, 1, 2048, 8, 2, 64, 64, "bfloat16"),
+    "float16": (1, 128, 128, 2, 1, 40, 64, "float16"),
+}
+
+
+def normal(*shape):
+    return np.random.default_rng(len(shape)).normal(size=shape).astype(np.float32)
+
+
+def tilt(s, b, n, i, j, params):
+    return s * params["gain"] + params["tilt"][n] * (j - i)
+
+
+LENGTHS = np.array([100, 77], np.int32)
+FEATURES = {
+    "scale": {"score": attn.Dot(np.float32(0.3))},
+    "general": {"score": attn.General(normal(4, 64, 64))},
+    "additive": {"score": attn.Additive(normal(4, 64))},
+    "concat": {"score": attn.Concat(normal(4, 64, 48), normal(2, 64, 48), normal(4, 48))},
+    "location": {"score": attn.Location(normal(4, 64, 200))},
+    "softcap": {"mods": (attn.SoftCap(3.0),)},
+    "bias": {"mods": (attn.Bias(normal(1, 4, 130, 200)),)},
+    "bias-of-keys": {"mods": (attn.Bias(normal(2, 1, 1, 200)),)},
+    "bias-of-queries": {"mods": (attn.Bias(normal(4, 130, 1)),)},
+    "alibi": {"mods": (attn.ALiBi(normal(4)),)},
+    "relative": {"mods": (attn.RelativeBias(normal(32, 4)),)},
+    "user": {"mods": (attn.Mod(tilt, {"gain": np.float32(1.1), "tilt": normal(4)}),)},
+    "causal": {"mask": attn.Causal(70)},
+    "window": {"mask": attn.Window(40, 3)},
+    "prefix-or-lengths": {"mask": attn.Prefix(LENGTHS) | attn.Lengths(LENGTHS, LENGTHS)},
+    "segments": {"mask": attn.Segments(np.zeros((2, 130), int), np.zeros((2, 200), int))},
+    "local": {"mask": attn.Local(100 + normal(2, 4, 130), 30)},
+    "dense": {"mask": attn.Dense(normal(1, 4, 130, 200) > 0) & attn.Causal(70)},
+    "dropout": {"weighting": attn.Dropout(0.1, jax.random.key(0))},
+    "gaussian": {"weighting": attn.Gaussian(100 + normal(2, 4, 130), np.float32(9.0))},
+    "additive-causal-bias-dropout": {
+        "score": attn.Additive(normal(4, 64)),
+        "mods": (attn.SoftCap(3.0), attn.Bias(normal(1, 4, 130, 200))),
+        "mask": attn.Causal(70) & attn.Lengths(key=LENGTHS),
+        "weighting": attn.Dropout(0.1, jax.random.key(0)),
+    },
+}
+
+
+@pytest.fixture(params=BACKENDS)
+def chip(request):
+    """A chip's name; the test is skipped where its compiler is not installed."""
+    if reason := missing(CHIPS[request.param]):
+        pytest.skip(reason)
+    return request.param
+
+
+def compiled(chip, operands, backward=True, **pieces):
+    """The op, or its gradients of all arrays, compiled for a chip."""
+    attend = functools.partial(attn.attention, backend=BACKENDS[chip], return_lse=True)
+
+    def weighed(query, key, value, pieces):
+        output, lse = attend(query, key, value, **pieces)
+        return jnp.sum(output.astype(jnp.float32) ** 2) + jnp.sum(lse)
+
+    def forward(query, key, value, pieces):
+        return attend(query, key, value, **pieces)
+
+    function = jax.grad(weighed, (0, 1, 2, 3), allow_int=True) if backward else forward
+    return compile_for(CHIPS[chip], function, *operands, pieces)
+
+
+def operands(batch, queries, keys, heads, key_heads, width, value_width, dtype):
+    return (
+        jax.ShapeDtypeStruct((batch, queries, heads, width), dtype),
+        jax.ShapeDtypeStruct((batch, keys, key_heads, width), dtype),
+        jax.ShapeDtypeStruct((batch, keys, key_heads, value_width), dtype),
+    )
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_shapes_compile(chip, name):
+    mask = attn.Causal() if name in ("bf16-64", "80-96") else None
+    for backward in (False, True):
+        program = compiled(chip, operands(*SHAPES[name]), backward, mask=mask)
+        assert kernels(program) >= (3 if backward else 1)
+
+
+@pytest.mark.parametrize("name", FEATURES)
+def test_features_compile(chip, name):
+    program = compiled(chip, operands(2, 130, 200, 4, 2, 64, 48, "bfloat16"), **FEATURES[name])
+    assert kernels(program) >= 3
+
+
+def kernels(program):
+    """How many of ours a program runs: it fell back on nothing else."""
+    text = program.as_text()
+    return sum("custom_call_target" in line and "attn_" in line for line in text.splitlines())
+
+
+LONG = 4096
+
+
+@pytest.mark.parametrize("name", ["dot", "grouped", "additive", "everything"])
+def test_memory_does_not_grow_with_pairs(chip, name):
+    """Forward and backward: a few times the operands, and nothing of queries x keys."""
+    shape = (1, LONG, LONG, 2, 1 if name == "grouped" else 2, 64, 64, "bfloat16")
+    pieces = {
+        "additive": {"score": attn.Additive(normal(2, 64))},
+        "everything": {
+            "mods": (attn.SoftCap(3.0), attn.ALiBi(normal(2)), attn.RelativeBias(normal(32, 2))),
+            "mask": attn.Causal() & attn.Segments(np.zeros((1, LONG), int), np.zeros(LONG, int)),
+            "weighting": attn.Dropout(0.1, jax.random.key(0)),
+        },
+    }.get(name, {})
+    program = compiled(chip, operands(*shape), **pieces)
+    wide = 4 * 2 * LONG * 64  # a float32 operand
+    assert temporary_bytes(program) <= 12 * wide
+    assert largest_buffer(program).elements < LONG * LONG
