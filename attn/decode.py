@@ -19,7 +19,7 @@ import numpy as np
 
 from attn.functional import Precision, attention
 from attn.kernels.merge import merge
-from attn.masks import Causal, Mask, Window, joined
+from attn.masks import Causal, Mask, Window, by_place, joined
 from attn.mods import ScoreMod, SoftCap
 from attn.pieces import map_leaves, piece
 from attn.scores import Dot, Score
@@ -160,7 +160,7 @@ jax.tree_util.register_dataclass(Cache, ["key", "value", "length"], ["window"])
 class _Written(Mask):
     """Positions of slots that hold a token."""
 
-    asks_where = False
+    by_place = False
 
     def tile(self, b, n, i, j):
         return j >= 0
@@ -240,7 +240,7 @@ def _alike(score: Score, mods: Sequence[ScoreMod], mask: Any, weighting: Any) ->
         return False
     axes: set[str] = set()
     map_leaves(lambda name, array, declared: axes.update(declared.axes), mask)
-    return axes.isdisjoint(("head", "query")) and not (mask is not None and mask.asks_where)
+    return axes.isdisjoint(("head", "query")) and not by_place(mask)
 
 
 def _folded(x: Shaped[Array, "B t N D"], heads: int) -> Shaped[Array, "B _ _ D"]:

@@ -23,7 +23,7 @@ Kinds = tuple[Bool[Array, "..."], Bool[Array, "..."]]
 class Mask(Piece):
     """Base of masks."""
 
-    asks_where: bool | property = True
+    by_place = True
     """Whether `tile` may make use of `b` or `n`, not only of arrays that run along them."""
 
     def tile(
@@ -60,10 +60,6 @@ class And(Mask):
     def tile(self, b, n, i, j):
         return self.left.tile(b, n, i, j) & self.right.tile(b, n, i, j)
 
-    @property
-    def asks_where(self):
-        return self.left.asks_where or self.right.asks_where
-
 
 @piece
 class Or(Mask):
@@ -77,9 +73,12 @@ class Or(Mask):
     def tile(self, b, n, i, j):
         return self.left.tile(b, n, i, j) | self.right.tile(b, n, i, j)
 
-    @property
-    def asks_where(self):
-        return self.left.asks_where or self.right.asks_where
+
+def by_place(mask: Mask | None) -> bool:
+    """Whether a mask may differ between batches or heads by more than its arrays."""
+    if isinstance(mask, And | Or):
+        return by_place(mask.left) or by_place(mask.right)
+    return mask is not None and mask.by_place
 
 
 def joined(masks: Iterable[Mask | None]) -> Mask | None:
@@ -96,7 +95,7 @@ class Causal(Mask):
         offset: 0 aligns the first query to the first key; S − T the last query to the last key.
     """
 
-    asks_where = False
+    by_place = False
 
     offset: int = static(default=0)
 
@@ -116,7 +115,7 @@ class Window(Mask):
         right: keys after it.
     """
 
-    asks_where = False
+    by_place = False
 
     left: int | None = static(default=None)
     right: int | None = static(default=None)
@@ -151,7 +150,7 @@ class Prefix(Mask):
         lengths: [B] integers, the prefixes' lengths.
     """
 
-    asks_where = False
+    by_place = False
 
     lengths: ArrayLike = leaf("batch", "integer")
 
@@ -172,7 +171,7 @@ class Lengths(Mask):
         key: [B] integers; None is all S.
     """
 
-    asks_where = False
+    by_place = False
 
     query: ArrayLike | None = leaf("batch", "integer", default=None)
     key: ArrayLike | None = leaf("batch", "integer", default=None)
@@ -200,7 +199,7 @@ class Segments(Mask):
         key: [B, S] integers.
     """
 
-    asks_where = False
+    by_place = False
 
     query: ArrayLike = leaf("batch query", "integer")
     key: ArrayLike = leaf("batch key", "integer")
@@ -218,7 +217,7 @@ class Local(Mask):
         radius: a number ≥ 0.
     """
 
-    asks_where = False
+    by_place = False
 
     center: ArrayLike = leaf("batch head query", "floating")
     radius: int = static()
@@ -246,7 +245,7 @@ class Dense(Mask):
         array: boolean, broadcasts to [B, N, T, S].
     """
 
-    asks_where = False
+    by_place = False
 
     array: ArrayLike = leaf("batch head query key", "boolean")
 

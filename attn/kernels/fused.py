@@ -179,7 +179,9 @@ def planned(call: Call) -> tuple[Plan, tuple[Array, ...]]:
     )
     tagged = map_leaves(_Tagged, call)
     leaves, structure = jax.tree.flatten(tagged, is_leaf=lambda x: isinstance(x, _Tagged))
-    constants, slots, arrays = [], [], []
+    constants: list[Any] = []
+    slots: list[Slot] = []
+    arrays: list[Array] = []
     for x in leaves:
         if isinstance(x, _Tagged) and not isinstance(x.array, int | float):
             constants.append(None)
@@ -240,8 +242,8 @@ def _attend_forward(machine: Machine, plan: Plan, arrays: Any) -> Any:
 def _attend_backward(machine: Machine, plan: Plan, kept: Any, cotangents: Any) -> Any:
     values, output, lse, wanted = kept
     of_output, of_lse = (
-        jnp.zeros(x.aval.shape, x.aval.dtype) if isinstance(x, SymbolicZero) else x
-        for x in cotangents
+        jnp.zeros(like.shape, like.dtype) if isinstance(x, SymbolicZero) else x
+        for x, like in zip(cotangents, (output, lse), strict=True)
     )
     wide = lse.dtype
     delta = jnp.sum(of_output.astype(wide) * output.astype(wide), axis=-1)
@@ -258,8 +260,8 @@ def _gradients(machine: Machine, plan: Plan, wanted: tuple[bool, ...], operands:
     values, of_output, lse, delta = operands
     found = machine.gradients(plan, values, Known(wanted, of_output, lse, delta))
     return tuple(
-        _fitted(gradient, slot, plan) if mark else None
-        for gradient, slot, mark in zip(found, plan.slots, wanted, strict=True)
+        None if gradient is None else _fitted(gradient, slot, plan)
+        for gradient, slot in zip(found, plan.slots, strict=True)
     )
 
 

@@ -46,25 +46,34 @@ def masked(block: Block, head: Call, inside: Bool[Array, "Tq Tk"] | None) -> Blo
     return Block(block.b, block.n, block.i, block.j, allowed)
 
 
+def seen_rows(block: Block) -> Bool[Array, "Tq 1"] | None:
+    """Which queries may look at a key of the block; None for all. The others may hold anything."""
+    return None if block.allowed is None else _some(block.allowed, 1)
+
+
+def seen_columns(block: Block) -> Bool[Array, "Tk 1"] | None:
+    """Which keys a query of the block may look at; None for all. The others may hold anything."""
+    return None if block.allowed is None else _some(block.allowed, 0).reshape(-1, 1)
+
+
+def _some(allowed: Bool[Array, "Tq Tk"], axis: int) -> Bool[Array, "..."]:
+    # Not every machine can fold booleans.
+    return jnp.max(jnp.where(allowed, 1.0, 0.0), axis=axis, keepdims=True) > 0
+
+
+def cleared(x: Float[Array, "L _"], seen: Bool[Array, "L 1"] | None) -> Float[Array, "L _"]:
+    """`x` with zeros where nothing is seen."""
+    return x if seen is None else jnp.where(seen, x, jnp.zeros((), x.dtype))
+
+
 def cleared_rows(block: Block, x: Float[Array, "Tq _"]) -> Float[Array, "Tq _"]:
-    """`x` of the queries, 0 where one may look at no key of the block: it may hold anything."""
-    return x if block.allowed is None else jnp.where(_any(block.allowed, 1) > 0, x, _zero(x))
+    """`x` of the queries with zeros where one may look at no key of the block."""
+    return cleared(x, seen_rows(block))
 
 
 def cleared_columns(block: Block, x: Float[Array, "Tk _"]) -> Float[Array, "Tk _"]:
-    """`x` of the keys, 0 where no query of the block may look at one: it may hold anything."""
-    if block.allowed is None:
-        return x
-    return jnp.where(_any(block.allowed, 0).reshape(-1, 1) > 0, x, _zero(x))
-
-
-def _zero(x: Array) -> Array:
-    return jnp.zeros((), x.dtype)
-
-
-def _any(allowed: Bool[Array, "Tq Tk"], axis: int) -> Float[Array, "..."]:
-    # 1 or 0: not every machine can fold and turn booleans.
-    return jnp.max(jnp.where(allowed, 1.0, 0.0), axis=axis, keepdims=True)
+    """`x` of the keys with zeros where no query of the block may look at one."""
+    return cleared(x, seen_columns(block))
 
 
 def modified(block: Block, head: Call, raw: Float[Array, "Tq Tk"]) -> Float[Array, "Tq Tk"]:
@@ -175,6 +184,9 @@ def pull(
         lse: log-sum-exp of the whole rows.
         delta: d_output · output − d_lse, of the whole rows.
     """
+    if block.allowed is not None:  # what comes of padding may be anything
+        raw = jnp.where(block.allowed, raw, 0.0)
+        of_weights = jnp.where(block.allowed, of_weights, 0.0)
     s, pull_mods = jax.vjp(lambda raw, chosen: modified(block, head(chosen), raw), raw, chosen)
     p = jnp.exp(s - finite(lse))
     w, pull_weights = jax.vjp(lambda p, chosen: weighted(block, head(chosen), p), p, chosen)

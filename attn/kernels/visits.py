@@ -8,7 +8,7 @@ import numpy as np
 
 from attn.blocks import every_block
 from attn.kernels.call import Call
-from attn.masks import And, Mask, Or, Places, Range
+from attn.masks import And, Mask, Or, Places, Range, by_place
 from attn.pieces import Index, Sizes, lift, map_leaves
 from attn.typing import Array, Int
 
@@ -95,7 +95,7 @@ def _shared(mask: Mask | None, places: Places) -> Sizes:
         along.update(axis for axis, size in sized if size > 1)
 
     map_leaves(look, (mask, places))
-    if mask is not None and mask.asks_where:
+    if by_place(mask):
         along |= {"batch", "head"}
     alone = {} if "batch" in along else {"batch": 1}
     return alone if "head" in along else {**alone, "head": 1, "key_head": 1}

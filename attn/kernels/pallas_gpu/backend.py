@@ -1,6 +1,6 @@
 """Which calls the Triton kernels can do, and how they are launched."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -113,7 +113,7 @@ class PallasGpu:
 
     def _call(
         self,
-        kernel: Callable[..., None],
+        kernel: partial[None],
         plan: Plan,
         tiling: Tiling,
         grid: tuple[int, ...],
@@ -145,8 +145,8 @@ def _gradient_shape(plan: Plan, k: int, blocks: int) -> tuple[tuple[int, ...], A
     if all(along):
         own = slot.size("batch"), slot.size("head"), sizes["query"], sizes["key"]
         return own, slot.dtype
-    shape = sizes["batch"], sizes["head"]
+    heads = sizes["batch"], sizes["head"]
     if along[1]:
-        return (*shape, 1, sizes["key"]), jnp.float32
-    shape = (*shape, sizes["query"] if along[0] else blocks, 1)
+        return (*heads, 1, sizes["key"]), jnp.float32
+    shape = *heads, sizes["query"] if along[0] else blocks, 1
     return (*shape, slot.size("query_width")) if slot.along("query_width") else shape, jnp.float32

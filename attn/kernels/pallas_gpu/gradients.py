@@ -17,8 +17,16 @@ from attn.kernels.pallas_gpu.memory import Goal, Reader, Span, at, load, power
 from attn.kernels.pallas_gpu.scoring import Goals, Scoring, scoring
 from attn.kernels.pallas_gpu.tiling import Tiling
 from attn.kernels.pallas_gpu.visiting import Turns
-from attn.kernels.tiles import against, cleared_columns, cleared_rows, pull, transposed_times
-from attn.typing import Array
+from attn.kernels.tiles import (
+    Block,
+    Pulled,
+    against,
+    pull,
+    seen_columns,
+    seen_rows,
+    transposed_times,
+)
+from attn.typing import Array, Bool, Float
 
 
 def queries_kernel(plan: Plan, tiling: Tiling, in_order: bool, wanted: Sought, *refs: Any) -> None:
@@ -40,8 +48,9 @@ def queries_kernel(plan: Plan, tiling: Tiling, in_order: bool, wanted: Sought, *
 
     def step(block: Any, sums: Any, partial: bool) -> Any:
         reader = base.over(columns=Span(block * tiling.key, tiling.key))
-        operands = query, family.key(reader)
-        here, found, _ = _pulled(reader, family, seen, operands, partial, wanted.pieces)
+        here = reader.block(partial)
+        operands = query, family.key(reader, seen_columns(here))
+        found = _pulled(reader, here, family, operands, reader.read(2), seen, wanted.pieces)
         kept = family.add(sums[0], goals, reader, here, operands, found.raw)
         return kept, jax.tree.map(jnp.add, sums[1], found.pieces)
 
@@ -68,7 +77,7 @@ def keys_kernel(plan: Plan, tiling: Tiling, in_order: bool, wanted: Sought, *ref
         return base, [_goal(base, k, ref, place, tiling) for k, ref in refs]
 
     first, ends = at_head(h * plan.group)
-    shared_key = family.key(first)
+    key, value = family.key(first), first.read(2)
     of_key = ends[wanted.operands.index(1)] if 1 in wanted.operands else None
     of_value = ends[wanted.operands.index(2)] if 2 in wanted.operands else None
     goals = Goals("key" if of_key else None, of_key, (), (), tiling.barrier)
@@ -82,13 +91,15 @@ def keys_kernel(plan: Plan, tiling: Tiling, in_order: bool, wanted: Sought, *ref
         def step(block: Any, sums: Any, partial: bool) -> Any:
             of_key, of_value, score, pieces = sums
             reader = base.over(rows=Span(block * tiling.query, tiling.query))
-            operands = family.query(reader), shared_key
-            seen = _Known(*known).read(reader)
-            here, found, of_output = _pulled(reader, family, seen, operands, partial, wanted.pieces)
+            here = reader.block(partial)
+            rows = seen_rows(here)
+            operands = family.query(reader, rows), key
+            seen = _Known(*known).read(reader, rows)
+            found = _pulled(reader, here, family, operands, value, seen, wanted.pieces)
             if goals.operand is not None:
                 of_key = family.add(of_key, goals, reader, here, operands, found.raw)
             if of_value is not None:
-                of_value = of_value + transposed_times(found.weights, of_output)
+                of_value = of_value + transposed_times(found.weights, seen.of_output)
             if own.chosen:
                 score = family.add(score, own, reader, here, operands, found.raw)
             return of_key, of_value, score, jax.tree.map(jnp.add, pieces, found.pieces)
@@ -107,11 +118,11 @@ def keys_kernel(plan: Plan, tiling: Tiling, in_order: bool, wanted: Sought, *ref
         family.begin(goals) if of_key else None,
         jnp.zeros((columns.size, value_width.size), jnp.float32) if of_value else None,
     )
-    key, value = lax.fori_loop(0, plan.group, of_head, start)
+    sums = lax.fori_loop(0, plan.group, of_head, start)
     if of_key is not None:
-        family.end(key, goals)
+        family.end(sums[0], goals)
     if of_value is not None:
-        of_value.put(value, value_width)
+        of_value.put(sums[1], value_width)
 
 
 def pairs_kernel(plan: Plan, tiling: Tiling, wanted: Sought, *refs: Any) -> None:
@@ -134,9 +145,10 @@ def pairs_kernel(plan: Plan, tiling: Tiling, wanted: Sought, *refs: Any) -> None
         reader = Reader.at(plan, arrays, b, n).over(rows, columns)
 
         def more(total: Array) -> Array:
+            here = reader.block(partial=True)
             operands = family.query(reader), family.key(reader)
             seen = _Known(*known).read(reader)
-            here, found, _ = _pulled(reader, family, seen, operands, True, wanted.pieces)
+            found = _pulled(reader, here, family, operands, reader.read(2), seen, wanted.pieces)
             if wanted.pieces:
                 return total + found.pieces[0]
             sums = family.add(family.begin(goals), goals, reader, here, operands, found.raw)
@@ -168,7 +180,7 @@ def _goal(reader: Reader, k: int, ref: Any, place: Any, tiling: Tiling) -> Goal:
     batch and the head of its own.
     """
     plan, slot, b, n = reader.plan, reader.plan.slots[k], reader.b, reader.n
-    rows, columns = reader.rows, reader.columns
+    rows, columns = reader.rows or Span(0, 1), reader.columns or Span(0, 1)
     lengths = plan.sizes["query"], plan.sizes["key"]
     if k < 3:
         span, length, head = (
@@ -184,50 +196,56 @@ def _goal(reader: Reader, k: int, ref: Any, place: Any, tiling: Tiling) -> Goal:
         return Goal(ref, (b, n, 0, columns), ((columns, lengths[1]),), reader.shape(k))
     if along[0]:
         return Goal(ref, (b, n, rows, 0), ((rows, lengths[0]),), reader.shape(k))
-    width = slot.size("query_width") if slot.along("query_width") else None
-    return Goal(ref, (b, n, place, 0), (), (), width, tiling.barrier)
+    wide = slot.size("query_width") if slot.along("query_width") else None
+    return Goal(ref, (b, n, place, 0), (), (), wide, tiling.barrier)
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """Of a block of queries, the output's gradient and what the forward pass left."""
+
+    of_output: Float[Array, "Tq E"]
+    lse: Float[Array, "Tq 1"]
+    delta: Float[Array, "Tq 1"]
 
 
 @dataclass(frozen=True)
 class _Known:
-    """References to the output's gradient and to what the forward pass left."""
+    """References to the same of all queries."""
 
     of_output: Any
     lse: Any
     delta: Any
 
-    def read(self, reader: Reader) -> tuple[Array, Array, Array]:
-        """Of a block of queries: [Tq, E], [Tq, 1], [Tq, 1]."""
+    def read(self, reader: Reader, seen: Bool[Array, "Tq 1"] | None = None) -> _Seen:
+        """Of a block; 0 for the output of queries that see nothing."""
         rows, columns = reader.rows, reader.plan.value_width
         assert rows is not None
         along, width = (rows, reader.plan.sizes["query"]), Span(0, power(columns, 16))
         where = reader.b, at(rows), reader.n
-        of_output = load(self.of_output, (*where, at(width)), [along, (width, columns)])
+        bounds = [along, (width, columns)]
+        of_output = load(self.of_output, (*where, at(width)), bounds, only=seen)
         # Rows beyond the end must come to weights of 0, whatever their scores.
         lse = load(self.lse, where, [along], beyond=jnp.inf)
-        return of_output, lse[:, None], load(self.delta, where, [along])[:, None]
+        return _Seen(of_output, lse[:, None], load(self.delta, where, [along])[:, None])
 
 
 def _pulled(
     reader: Reader,
+    block: Block,
     family: Scoring,
-    known: tuple[Array, Array, Array],
     operands: tuple[Any, Any],
-    partial: bool,
+    value: Float[Array, "Tk E"],
+    seen: _Seen,
     pieces: Sequence[int],
-) -> tuple[Any, Any, Array]:
-    """A block, its backward pass down to the scores before the mods, and the output's gradient."""
-    here = reader.block(partial)
-    of_output, lse, delta = known
-    of_output = cleared_rows(here, of_output)
-    value = cleared_columns(here, reader.read(2))
-    found = pull(
-        here,
+) -> Pulled:
+    """The backward pass of a block down to its scores before the mods."""
+    return pull(
+        block,
         lambda arrays: reader.head(pieces, arrays),
         [reader.values[k] for k in pieces],
-        family.raw(reader, here, operands),
-        against(of_output, value),
-        lse,
-        delta,
+        family.raw(reader, block, operands),
+        against(seen.of_output, value),
+        seen.lse,
+        seen.delta,
     )
-    return here, found, of_output

@@ -12,7 +12,7 @@ from jax.experimental.pallas import triton as plgpu
 from attn.kernels.call import Call
 from attn.kernels.fused import Plan, Slot
 from attn.kernels.tiles import Block, masked
-from attn.typing import Array
+from attn.typing import Array, Bool
 
 
 def power(size: int, least: int = 1) -> int:
@@ -86,16 +86,18 @@ class Reader:
         sizes = self.plan.sizes
         return masked(block, head, (row < sizes["query"]) & (column < sizes["key"]))
 
-    def read(self, k: int, width: Span | Any | None = None) -> Array:
+    def read(
+        self, k: int, width: Span | Any | None = None, seen: Bool[Array, "L 1"] | None = None
+    ) -> Array:
         """An array's part that belongs here.
 
         Operands come as [Tq or Tk, width]; arrays of pieces as a number, or [Tq or 1, Tk or 1],
         or, along the width, as that. `width` is a part of it, or one index, which comes without
-        its axis.
+        its axis. Of an operand that nobody sees, 0 is read, whatever it holds.
         """
         slot = self.plan.slots[k]
         index, inside = self._index(slot, width)
-        x = load(self.refs[k], index, inside)
+        x = load(self.refs[k], index, inside, only=seen)
         if "rows" in slot.axes or "columns" in slot.axes or slot.along("query_width"):
             return x
         return x.reshape(self.shape(k))
@@ -112,9 +114,7 @@ class Reader:
     def _spans(self) -> tuple[Span, Span]:
         return self.rows or Span(0, 1), self.columns or Span(0, 1)
 
-    def _index(
-        self, slot: Slot, width: Any
-    ) -> tuple[tuple[Any, ...], list[tuple[Any, int] | None]]:
+    def _index(self, slot: Slot, width: Any) -> tuple[tuple[Any, ...], list[tuple[Span, int]]]:
         """What to index an array by, and of each span the indices and their bound."""
         group = self.plan.group
         heads = {"batch": self.b, "head": self.n, "key_head": self.n // group}
@@ -125,6 +125,7 @@ class Reader:
                 index.append(heads[axis] if size > 1 else 0)
                 continue
             operand = axis in ("rows", "columns")
+            span: Any
             if axis == "query_width" and size == 1:
                 span = 0
             elif axis in ("rows", "query"):
@@ -191,20 +192,30 @@ def at(span: Span) -> Any:
     return pl.ds(span.start, span.size)
 
 
-def load(ref: Any, index: tuple[Any, ...], inside: Sequence[Any] = (), beyond: Any = 0) -> Array:
+def load(
+    ref: Any,
+    index: tuple[Any, ...],
+    inside: Sequence[Any] = (),
+    beyond: Any = 0,
+    only: Bool[Array, "L 1"] | None = None,
+) -> Array:
     """Reads a block.
 
     Args:
         ref: the array.
         index: a number or a slice for each axis.
         inside: for each slice, its span and the axis' length.
-        beyond: what stands beyond the array's end.
+        beyond: what stands beyond the array's end, and in place of what is not read.
+        only: which indices of the first slice to read.
     """
     mask = bounds(inside)
+    if only is not None:
+        only = only if len(inside) > 1 else only.reshape(-1)
+        only = jnp.broadcast_to(only, tuple(span.size for span, _ in inside))
+        mask = only if mask is None else mask & only
     if mask is None:
         return plgpu.load(ref.at[_traced(index)])
-    other = ref.dtype.type(beyond)
-    return plgpu.load(ref.at[_traced(index)], mask=mask, other=other)
+    return plgpu.load(ref.at[_traced(index)], mask=mask, other=ref.dtype.type(beyond))
 
 
 def store(ref: Any, index: tuple[Any, ...], inside: Sequence[Any], x: Array) -> None:
@@ -223,7 +234,7 @@ def _traced(index: tuple[Any, ...]) -> tuple[Any, ...]:
     )
 
 
-def bounds(inside: Sequence[Any]) -> Array | None:
+def bounds(inside: Sequence[tuple[Span, int]]) -> Array | None:
     """Which of a block's elements the array has; None where all are sure to be there."""
     mask = None
     for k, (span, size) in enumerate(inside):

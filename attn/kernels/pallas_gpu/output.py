@@ -9,7 +9,7 @@ from attn.kernels.pallas_gpu.memory import Reader, Span, at, power, store
 from attn.kernels.pallas_gpu.scoring import scoring
 from attn.kernels.pallas_gpu.tiling import Tiling
 from attn.kernels.pallas_gpu.visiting import Turns
-from attn.kernels.tiles import Running, cleared_columns
+from attn.kernels.tiles import Running, seen_columns
 
 
 def output_kernel(plan: Plan, tiling: Tiling, in_order: bool, *refs: Any) -> None:
@@ -25,9 +25,9 @@ def output_kernel(plan: Plan, tiling: Tiling, in_order: bool, *refs: Any) -> Non
     def step(block: Any, running: Running, partial: bool) -> Running:
         reader = base.over(columns=Span(block * tiling.key, tiling.key))
         here = reader.block(partial)
-        raw = family.raw(reader, here, (query, family.key(reader)))
-        value = cleared_columns(here, reader.read(2))
-        return running.add(here, reader.head(), raw, value)
+        seen = seen_columns(here)
+        raw = family.raw(reader, here, (query, family.key(reader, seen)))
+        return running.add(here, reader.head(), raw, reader.read(2, seen=seen))
 
     width = Span(0, power(plan.value_width, 16))
     split_up = tiling.splits > 1

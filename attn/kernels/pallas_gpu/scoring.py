@@ -4,7 +4,9 @@
 number along the width, so that a block of pairs never meets all the numbers of a pair at once.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol, runtime_checkable
 
 import jax
@@ -20,14 +22,19 @@ from attn.kernels.tiles import (
     against,
     cleared_columns,
     cleared_rows,
+    seen_columns,
+    seen_rows,
     times,
     transposed_times,
 )
-from attn.scores import Dot, Featurewise
-from attn.typing import Array, Float
+from attn.scores import Dot, Featurewise, Score
+from attn.typing import Array, Bool, Float
 
 Operands = tuple[Any, Any]
 """What was read of query and key."""
+
+Seen = Bool[Array, "L 1"] | None
+"""Which of a block's queries or keys may be looked at; None for all."""
 
 
 @dataclass(frozen=True)
@@ -57,14 +64,14 @@ class Goals:
 class Scoring(Protocol):
     """What a kernel asks of a family."""
 
-    def query(self, reader: Reader) -> Any:
-        """What to read of the query before a loop over keys."""
+    def query(self, reader: Reader, seen: Seen = None) -> Any:
+        """What to read of the query, but 0 where it is not seen."""
 
-    def key(self, reader: Reader) -> Any:
-        """What to read of the key before a loop over queries."""
+    def key(self, reader: Reader, seen: Seen = None) -> Any:
+        """What to read of the key, but 0 where it is not seen."""
 
     def raw(self, reader: Reader, block: Block, operands: Operands) -> Float[Array, "Tq Tk"]:
-        """Scores before the mods."""
+        """Scores before the mods; anything where a pair takes no part."""
 
     def begin(self, goals: Goals) -> Any:
         """Gradients before the first block."""
@@ -96,15 +103,15 @@ class Whole:
 
     plan: Plan
 
-    def query(self, reader: Reader) -> Array:
-        return reader.read(0)
+    def query(self, reader: Reader, seen: Seen = None) -> Array:
+        return reader.read(0, seen=seen)
 
-    def key(self, reader: Reader) -> Array:
-        return reader.read(1)
+    def key(self, reader: Reader, seen: Seen = None) -> Array:
+        return reader.read(1, seen=seen)
 
     def raw(self, reader: Reader, block: Block, operands: Operands) -> Float[Array, "Tq Tk"]:
-        query, key = self._cleared(reader, block, operands)
-        return self._filled(reader).score.tile(query, key, *block.where)
+        score = self._filled(reader).score
+        return score.tile(*self._wide(score, block, operands), *block.where)
 
     def begin(self, goals: Goals) -> Any:
         width = power(self.plan.slots[0].shape[-1], 16)
@@ -118,12 +125,10 @@ class Whole:
         return of_operand, [jnp.zeros(shape, jnp.float32) for shape in shapes]
 
     def add(self, sums, goals, reader, block, operands, of_raw):
-        query, key = self._cleared(reader, block, operands)
         score = self._filled(reader).score
-        if isinstance(score, Dot):
-            more = _pull_dot(score, query, key, of_raw, goals)
-        else:
-            more = self._pull(reader, block, query, key, of_raw, goals)
+        query, key = self._wide(score, block, operands)
+        pull = partial(_pull_dot, score) if isinstance(score, Dot) else partial(self._pull, reader)
+        more = pull(block, query, key, of_raw, goals)
         return jax.tree.map(jnp.add, sums, more)
 
     def end(self, sums: Any, goals: Goals) -> None:
@@ -152,14 +157,20 @@ class Whole:
         values = _with_width(reader, None)
         return self.plan.fill([changed.get(k, value) for k, value in enumerate(values)])
 
-    def _cleared(self, reader: Reader, block: Block, operands: Operands) -> tuple[Array, Array]:
+    @staticmethod
+    def _wide(score: Score, block: Block, operands: Operands) -> Operands:
+        """What a score's `tile` takes: a matrix product's may hold anything where not seen."""
+        if isinstance(score, Dot):
+            return operands
         query, key = cleared_rows(block, operands[0]), cleared_columns(block, operands[1])
-        if reader.head().score.sums_wide:
+        if score.sums_wide:
             return query, key
         return query.astype(jnp.float32), key.astype(jnp.float32)
 
 
-def _pull_dot(score: Dot, query: Array, key: Array, of_raw: Array, goals: Goals) -> Any:
+def _pull_dot(
+    score: Dot, block: Block, query: Array, key: Array, of_raw: Array, goals: Goals
+) -> Any:
     """The gradients of a dot product, by matrix products in the operands' dtype."""
     scaled = of_raw * jnp.asarray(score.scale, of_raw.dtype)
     of_operand = []
@@ -167,7 +178,12 @@ def _pull_dot(score: Dot, query: Array, key: Array, of_raw: Array, goals: Goals)
         of_operand = [times(scaled, key)]
     elif goals.side == "key":
         of_operand = [transposed_times(scaled, query)]
-    return of_operand, [jnp.sum(of_raw * against(query, key)) for _ in goals.chosen]
+    if not goals.chosen:
+        return of_operand, []
+    product = against(query, key)
+    if block.allowed is not None:
+        product = jnp.where(block.allowed, product, 0.0)
+    return of_operand, [jnp.sum(of_raw * product)]
 
 
 @dataclass(frozen=True)
@@ -181,18 +197,19 @@ class ByFeature:
     plan: Plan
     part: int
 
-    def query(self, reader: Reader) -> None:
+    def query(self, reader: Reader, seen: Seen = None) -> None:
         return None
 
-    def key(self, reader: Reader) -> None:
+    def key(self, reader: Reader, seen: Seen = None) -> None:
         return None
 
     def raw(self, reader: Reader, block: Block, operands: Operands) -> Float[Array, "Tq Tk"]:
         def add(d: Any, s: Array) -> Array:
-            q = cleared_rows(block, reader.read(0, d)[:, None]).astype(jnp.float32)
-            k = cleared_columns(block, reader.read(1, d)[:, None]).astype(jnp.float32)
-            score = self.plan.fill(_with_width(reader, d)).score
-            return s + score.feature(q, k.reshape(1, -1))
+            q, k = (
+                reader.read(at, d, seen).astype(jnp.float32) for at, seen in enumerate(operands)
+            )
+            feature = _feature(self.plan.fill(_with_width(reader, d)))
+            return s + feature(q[:, None], k[None, :])
 
         shape = block.i.shape[0], block.j.shape[1]
         return lax.fori_loop(0, self.plan.slots[0].shape[-1], add, jnp.zeros(shape, jnp.float32))
@@ -211,9 +228,11 @@ class ByFeature:
         return [jnp.zeros(goal.shape, jnp.float32) for goal in kept]
 
     def add(self, sums, goals, reader, block, operands, of_raw):
+        seen = seen_rows(block), seen_columns(block)
+
         def part(turn: Any, sums: list[Array]) -> list[Array]:
             span = self._span(turn)
-            of_operand, of_arrays = self._pull(reader, block, of_raw, goals, span)
+            of_operand, of_arrays = self._pull(reader, seen, of_raw, goals, span)
             if goals.operand is not None:
                 goals.operand.add(of_operand, span)
             kept = []
@@ -231,19 +250,18 @@ class ByFeature:
         for goal, gradient in zip(kept, sums, strict=True):
             goal.put(gradient)
 
-    def _pull(self, reader, block, of_raw, goals, span):
+    def _pull(self, reader, seen, of_raw, goals, span):
         side, width = goals.side, self.plan.slots[0].shape[-1]
-        q = cleared_rows(block, reader.read(0, span)).astype(jnp.float32)[:, None, :]
-        k = cleared_columns(block, reader.read(1, span)).astype(jnp.float32)[None, :, :]
-        shape = q.shape[0], k.shape[1], q.shape[2]
-        q, k = jnp.broadcast_to(q, shape), jnp.broadcast_to(k, shape)
+        shape = *of_raw.shape, span.size
+        q, k = (reader.read(at, span, seen[at]).astype(jnp.float32) for at in range(2))
+        q, k = jnp.broadcast_to(q[:, None, :], shape), jnp.broadcast_to(k[None, :, :], shape)
         values = _with_width(reader, span)
 
         def feature(operand: Any, arrays: list[Array]) -> Array:
             changed = dict(zip(goals.chosen, arrays, strict=True))
             filled = [changed.get(at, value) for at, value in enumerate(values)]
             pair = {"query": (operand, k), "key": (q, operand), None: (q, k)}[side]
-            return self.plan.fill(filled).score.feature(*pair)
+            return _feature(self.plan.fill(filled))(*pair)
 
         operand = {"query": q, "key": k, None: ()}[side]
         _, pulled = jax.vjp(feature, operand, [values[at] for at in goals.chosen])
@@ -262,6 +280,11 @@ class ByFeature:
 
     def _span(self, turn: Any) -> Span:
         return Span(turn * self.part, self.part)
+
+
+def _feature(call: Call) -> Callable[..., Array]:
+    assert isinstance(call.score, Featurewise)
+    return call.score.feature
 
 
 def _with_width(reader: Reader, width: Any) -> list[Any]:

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import tpu as pltpu
 
-from attn.kernels import fused
+from attn.kernels import fused, reference
 from attn.kernels.call import Call
 from attn.kernels.fused import Plan, Sought
 from attn.kernels.pallas_tpu import gradients
@@ -22,8 +22,11 @@ from attn.kernels.pallas_tpu.scoring import Aim, sum_shape, sums
 from attn.kernels.pallas_tpu.tiling import fitting, lacking
 from attn.kernels.pallas_tpu.turns import Turns, flat
 from attn.kernels.visits import visits
+from attn.scores import Dot, Featurewise
 from attn.typing import Array, Float
 
+PRECISIONS = (None, "default", "fastest", "bfloat16", "highest", "float32")
+"""Of products of float32, by the names that JAX has for them."""
 VMEM = 100 << 20
 """Bytes that a kernel may ask for: its blocks are sized for far fewer."""
 
@@ -33,26 +36,33 @@ class PallasTpu:
     """The backend; interpreted, it runs on a CPU, to be tested."""
 
     interpret: bool | pltpu.InterpretParams = False
+    largest: int = 1024
+    """Queries or keys in a block at most, a multiple of 16; keys never come in fewer than 128."""
 
     def supports(self, call: Call) -> str | None:
         """The reason why not, if there is one."""
         if call.sums != jnp.float32:
             return "has no float64"
-        if 0 in call.sizes.values():
-            return "has no empty axes"
+        if call.empty:
+            return None
+        precision = call.precision or jax.config.jax_default_matmul_precision  # type: ignore
+        if call.query.dtype == jnp.float32 and precision not in PRECISIONS:
+            return f'has no products of precision "{precision}"; "default" and "highest" it has'
         try:
             plan, arrays = fused.planned(_widened(call))
         except fused.Unsupported as reason:
             return str(reason)
-        return lacking(plan, arrays)
+        return lacking(plan, arrays, self.largest)
 
     def forward(self, call: Call) -> tuple[Float[Array, "B T N E"], Float[Array, "B T N"]]:
         """The output, in the query's dtype, and the log-sum-exp of each query's scores."""
+        if call.empty:
+            return reference.forward(call)
         output, lse = fused.attend(self, _widened(call))
         return output.astype(call.query.dtype), lse
 
     def attended(self, plan: Plan, arrays: Sequence[Array]) -> tuple[Array, Array]:
-        sizes, layout = plan.sizes, fitting(plan, backward=False)
+        sizes, layout = plan.sizes, fitting(plan, False, self.largest)
         batch, heads, rows = (sizes[axis] for axis in ("batch", "head", "query"))
         by_query, _, _ = visits(plan.fill(arrays), layout.query, layout.key)
         turns = Turns.of(by_query)
@@ -79,7 +89,7 @@ class PallasTpu:
     def gradients(
         self, plan: Plan, arrays: Sequence[Array], known: fused.Known
     ) -> list[Array | None]:
-        layout = fitting(plan, backward=True)
+        layout = fitting(plan, True, self.largest)
         found: list[Array | None] = [None] * len(plan.slots)
         by_query, by_key, kinds = visits(plan.fill(arrays), layout.query, layout.key)
         of_queries, of_keys, of_pairs = fused.sought(plan, known.wanted)
@@ -140,9 +150,9 @@ class Launch:
         shapes: Sequence[tuple[tuple[int, ...], Any]],
         out_specs: Sequence[Any],
         memory: Sequence[Any],
-    ) -> list[Array]:
+    ) -> Sequence[Array]:
         """What the kernel makes of the operands."""
-        summed = ("arbitrary",) * (len(self.grid) - len(self.parallel))
+        meaning: Any = (*self.parallel, *["arbitrary"] * (len(self.grid) - len(self.parallel)))
         call = self.layout.plan.fill([None] * len(self.layout.plan.slots))
         varied = [*tables, *operands]
         with call.products() if self.layout.plan.slots[0].dtype == jnp.float32 else _plain():
@@ -157,7 +167,7 @@ class Launch:
                 ),
                 out_shape=[fused.shaped(shape, dtype, varied) for shape, dtype in shapes],
                 compiler_params=pltpu.CompilerParams(
-                    dimension_semantics=(*self.parallel, *summed), vmem_limit_bytes=VMEM
+                    dimension_semantics=meaning, vmem_limit_bytes=VMEM
                 ),
                 interpret=interpret,
                 name="attn_" + kernel.func.__name__,  # type: ignore[attr-defined]
@@ -205,10 +215,13 @@ def _by_pair(layout: Layout, wanted: Sought) -> Launch:
 
 
 def _widened(call: Call) -> Call:
-    """A call in float32 where its dtype, float16, is one that the machine does not have."""
+    """A call in float32 where the machine lacks its dtype, or products of it that are as asked."""
+    exact = call.precision in ("highest", "float32") and not isinstance(
+        call.score, Dot | Featurewise
+    )
+    lacks = (jnp.float16, jnp.bfloat16) if exact else (jnp.float16,)
 
     def wide(x: Any) -> Any:
-        half = getattr(x, "dtype", None) == jnp.float16
-        return x.astype(jnp.float32) if half else x
+        return x.astype(jnp.float32) if getattr(x, "dtype", None) in lacks else x
 
     return jax.tree.map(wide, call)

@@ -118,7 +118,7 @@ def keys_kernel(layout: Layout, turns: Turns, wanted: Sought, *refs: Any) -> Non
     b, h, at, member, turn = (pl.program_id(axis) for axis in range(5))
     n, last = h * layout.plan.group + member, turn == turns.shape[3] - 1
     sums, memory = parts.scratch[: len(wanted.pieces)], parts.scratch[len(wanted.pieces) :]
-    of_value = None
+    of_value: Any = None
     if 2 in wanted.operands:
         of_value, *memory = memory
     family = scoring(layout, aim(wanted), memory)
@@ -157,8 +157,9 @@ def keys_kernel(layout: Layout, turns: Turns, wanted: Sought, *refs: Any) -> Non
 
     @pl.when(last & (member == layout.plan.group - 1))
     def _() -> None:
+        found = {1: family.of_operand, 2: lambda: of_value[...]}
         for k, ref in zip(wanted.operands, of_operands, strict=True):
-            _write(ref, family.of_operand() if k == 1 else of_value[...])
+            _write(ref, found[k]())
 
 
 def pairs_kernel(

@@ -10,7 +10,9 @@ from attn.kernels.pallas_tpu.scoring import Aim, Scoring, Whole
 
 def scoring(layout: Layout, aim: Aim, memory: Sequence[Any]) -> Scoring:
     """The family, with its memory."""
-    return (ByFeature if layout.by_feature else Whole)(layout, aim, memory)
+    if layout.by_feature:
+        return ByFeature(layout, aim, memory)
+    return Whole(layout, aim, memory)
 
 
 def scratch(layout: Layout, aim: Aim) -> list[Any]:

@@ -90,7 +90,7 @@ class ByFeature:
         return self._raw(reader, reader.refs[1], None)
 
     def raw_again(self, reader: Reader, block: Block) -> Float[Array, "Tq Tk"]:
-        if self._clean(block):
+        if self._clean(block) or block.allowed is None:
             return self._raw(reader, reader.refs[1], None)
         taken = jnp.where(block.allowed, 1.0, 0.0)
         seen_key = jnp.max(taken, axis=0, keepdims=True) > 0

@@ -11,7 +11,7 @@ from jax import lax
 from attn.kernels.call import Call
 from attn.kernels.fused import Slot
 from attn.kernels.pallas_tpu.layout import Layout, Place, as_declared, column, owner, role
-from attn.kernels.tiles import Block, cleared_columns, cleared_rows, masked
+from attn.kernels.tiles import Block, masked
 from attn.typing import Array
 
 
@@ -34,7 +34,9 @@ class Reader:
         for k, array in zip(chosen, arrays, strict=True):
             values[k] = array
         slots = self.layout.plan.slots
-        return self.layout.plan.fill([_typed(x, slot) for x, slot in zip(values, slots, strict=True)])
+        return self.layout.plan.fill(
+            [_typed(x, slot) for x, slot in zip(values, slots, strict=True)]
+        )
 
     def block(self, partial: bool) -> Block:
         """Where this block's pairs are, and if the block is `partial`, which take part."""
@@ -71,10 +73,10 @@ class Reader:
 
     def cleared_rows(self, block: Block, x: Array) -> Array:
         """`x` of the queries, 0 where it may hold anything."""
-        return cleared_rows(block, x) if self.layout.unseen[0] else x
+        return _cleared(x, block, 1) if self.layout.unseen[0] else x
 
     def _cleared_columns(self, block: Block, x: Array) -> Array:
-        return cleared_columns(block, x) if self.layout.unseen[1] else x
+        return _cleared(x, block, 0) if self.layout.unseen[1] else x
 
     @property
     def rows(self) -> Array:
@@ -131,6 +133,15 @@ class Reader:
             else x.dtype
         )
         return jnp.where(here, x.astype(wide), jnp.zeros((), wide))
+
+
+def _cleared(x: Array, block: Block, over: int) -> Array:
+    """`x` with zeros where no pair of the block takes part, over one of its axes."""
+    if block.allowed is None:
+        return x
+    # As numbers: the machine cannot turn a row of booleans into a column.
+    seen = jnp.max(jnp.where(block.allowed, 1.0, 0.0), axis=over, keepdims=True)
+    return jnp.where(column(seen) > 0, x, jnp.zeros((), x.dtype))
 
 
 def _typed(x: Any, slot: Slot) -> Any:

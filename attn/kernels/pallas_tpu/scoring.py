@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -31,10 +31,13 @@ class Aim:
     """Whether scores are computed for the backward pass."""
 
 
+@runtime_checkable
 class Scoring(Protocol):
     """What a kernel asks of a family: `Whole` or `ByFeature`, which own memory in the chip."""
 
-    aim: Aim
+    @property
+    def aim(self) -> Aim:
+        """What it is to find."""
 
     def enter(self, reader: Reader) -> None:
         """Prepares for a new block of queries."""
@@ -168,4 +171,3 @@ class Whole:
         if not score.sums_wide:
             query, key = query.astype(jnp.float32), key.astype(jnp.float32)
         return score.tile(query, key, *block.where)
-

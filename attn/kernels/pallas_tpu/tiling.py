@@ -18,21 +18,34 @@ SPREAD = 8 << 20
 """Bytes for a block of queries whose numbers are spread over all lanes."""
 
 
-def fitting(plan: Plan, backward: bool) -> Layout:
-    """Blocks that fit the chip's memory and what is to be computed."""
-    score = plan.fill([None] * len(plan.slots)).score
+def fitting(plan: Plan, backward: bool, largest: int) -> Layout:
+    """Blocks that fit the chip's memory and what is to be computed, of at most so many rows."""
+    call = plan.fill([None] * len(plan.slots))
+    score = call.score
     width = max(plan.slots[0].shape[-1], plan.slots[1].shape[-1])
     if isinstance(score, Featurewise):
         rows = SPREAD // (width * 512) // 16 * 16
         query, key = min(max(rows, 16), 128), 512
     elif isinstance(score, Dot):
-        query, key = 512, 512
-        widest = max(width, plan.value_width)
-        if widest > 256:
+        # A mask's edge goes through smaller blocks with less of them beyond it.
+        query, key = 512, 1024 if call.mask is None else 512
+        if max(width, plan.value_width) > 256:
             query, key = 256, 256
     else:
         query, key = 16, 128
-    return Layout(plan, _block(plan.sizes["query"], query, 16), _block(plan.sizes["key"], key, 128))
+    rows = _block(plan.sizes["query"], min(query, largest), 16)
+    columns = _block(plan.sizes["key"], min(key, max(largest, LANES)), LANES)
+    return Layout(plan, rows, columns, _unseen(plan))
+
+
+def _unseen(plan: Plan) -> tuple[bool, bool]:
+    """Whether there may be queries that see nothing, and keys that nothing sees."""
+    mask, sizes = plan.fill([None] * len(plan.slots)).mask, plan.sizes
+    if mask is None:
+        return False, False
+    if isinstance(mask, Causal) and not plan.slots_of("places"):
+        return mask.offset < 0, sizes["key"] > sizes["query"] + mask.offset
+    return True, True
 
 
 def _block(length: int, most: int, least: int) -> int:
@@ -42,7 +55,7 @@ def _block(length: int, most: int, least: int) -> int:
     return -(-each // least) * least
 
 
-def lacking(plan: Plan, arrays: Sequence[Array]) -> str | None:
+def lacking(plan: Plan, arrays: Sequence[Array], largest: int) -> str | None:
     """Why a call's arrays are too much; None if they are not."""
     for slot in plan.slots[3:]:
         strange = [axis for axis in slot.axes if axis not in AXES and slot.size(axis) > 1]
@@ -55,7 +68,7 @@ def lacking(plan: Plan, arrays: Sequence[Array]) -> str | None:
     )
     tables = 0
     for backward in (False, True):
-        layout = fitting(plan, backward)
+        layout = fitting(plan, backward, largest)
         found: Any = jax.eval_shape(
             lambda arrays, layout=layout: visits(plan.fill(arrays), layout.query, layout.key),
             list(arrays),
