@@ -110,6 +110,31 @@ def test_dot_product_attention_gives_zeros_to_who_sees_nothing():
     assert np.all(lse == -np.inf)
 
 
+def test_positions_are_what_pieces_see():
+    """A part of a sequence at its positions is that part of the whole, dropout included."""
+    pieces = {
+        "mods": (attn.ALiBi(jnp.array([0.1, 0.2, 0.3, 0.4])),),
+        "mask": attn.Causal(2) & attn.Window(4, 1),
+        "weighting": attn.Dropout(0.3, jax.random.key(1)),
+    }
+    whole = attn.attention(Q, K, V, **pieces)
+    rows, keys = jnp.array([3, 1, 4]), jnp.array([6, 0, 2, 1, 5, 4, 3])
+    for backend in ("reference", "xla"):
+        got = attn.attention(
+            Q[:, rows],
+            K[:, keys],
+            V[:, keys],
+            **pieces,
+            query_positions=rows,
+            key_positions=keys,
+            backend=backend,
+        )
+        np.testing.assert_allclose(got, whole[:, rows], rtol=1e-5, atol=1e-6)
+    weights = attn.attention_weights(Q[:, rows], K, **pieces, query_positions=rows)
+    wanted = attn.attention_weights(Q, K, **pieces)[:, :, rows]
+    np.testing.assert_allclose(weights, wanted, rtol=1e-5, atol=1e-6)
+
+
 heads3, short = normal(2, 7, 3, 8), normal(2, 6, 2, 3)
 BAD = [
     ("query", ValueError, r"query: got shape \(5, 8\)", lambda: attn.attention(Q[0, :, 0], K, V)),
@@ -242,9 +267,32 @@ BAD = [
     (
         "backend",
         attn.Unsupported,
-        'backend: got "abacus".*"auto", "xla", "reference"',
+        'backend: got "abacus".*"auto", "pallas_tpu", "pallas_gpu", "xla", "reference"',
         lambda: attn.attention(Q, K, V, backend="abacus"),
     ),
+    *(
+        (
+            f"no {machine}",
+            attn.Unsupported,
+            f"backend: pallas_{machine}: needs a {machine.upper()}; this is a CPU",
+            functools.partial(attn.attention, Q, K, V, backend=f"pallas_{machine}"),
+        )
+        for machine in ("gpu", "tpu")
+        if jax.default_backend() == "cpu"
+    ),
+    (
+        "positions",
+        ValueError,
+        r"positions: Places.query has shape \(7,\); expected .*query 5",
+        lambda: attn.attention(Q, K, V, query_positions=jnp.arange(7)),
+    ),
+    (
+        "float positions",
+        TypeError,
+        "positions: Places.key has dtype float32; expected integer",
+        lambda: attn.attention(Q, K, V, key_positions=jnp.arange(7.0)),
+    ),
+    ("negative rate", ValueError, "rate: got -0.1", lambda: attn.Dropout(-0.1, jax.random.key(0))),
     (
         "cudnn",
         attn.Unsupported,

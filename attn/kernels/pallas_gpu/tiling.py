@@ -65,4 +65,4 @@ def _fitting(plan: Plan, backward: bool) -> tuple[int, int, int, int]:
     key = 64 if width <= 128 else 32
     if float32 and width > 64:
         query, key = 32, 32
-    return query, key, 8 if width > 64 else 4, 2
+    return query, key, 8 if max(width, query) > 64 else 4, 2
