@@ -3,8 +3,9 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+CHIPS := tests/attn/kernels/test_chips.py tests/experiments/test_chips.py tests/experiments/bench/test_static.py
 
-.PHONY: compare test test-slow check bench clean
+.PHONY: compare test test-slow chips check bench clean
 
 compare: $(INSTALLED)  ## train recurrent models with and without attention and a Transformer, write a report
 	$(BIN)/python -m experiments compare $(ARGS)
@@ -14,6 +15,10 @@ test: $(INSTALLED)  ## the test suite
 
 test-slow: $(INSTALLED)  ## the checks that take minutes each
 	$(BIN)/python -m pytest -m slow $(ARGS)
+
+chips: $(INSTALLED)  ## compile every kernel for TPUs and GPUs, with their compilers, on this machine
+	$(BIN)/pip install --quiet -e '.[aot]'
+	$(BIN)/python -m pytest -n 2 $(CHIPS) $(ARGS)
 
 check: $(INSTALLED)  ## style and types
 	$(BIN)/ruff check .

@@ -320,10 +320,10 @@ def run_report(arguments: list[str]) -> None:
 
 
 def run_bench(arguments: list[str]) -> None:
-    """measure attn against its peers: bench train, bench kernels"""
-    benches = {"train": _bench_train, "kernels": _bench_kernels}
+    """measure attn against its peers: bench train, bench kernels, bench chips"""
+    benches = {"train": _bench_train, "kernels": _bench_kernels, "chips": _bench_chips}
     if not arguments or arguments[0] in ("-h", "--help"):
-        print("usage: python -m experiments bench {train,kernels} [-h] [flags]")
+        print("usage: python -m experiments bench {train,kernels,chips} [-h] [flags]")
         raise SystemExit(0 if arguments else USAGE)
     expect_known("bench", arguments[0], benches)
     benches[arguments[0]](arguments[1:])
@@ -339,6 +339,12 @@ def _bench_kernels(arguments: list[str]) -> None:
     from experiments.bench.kernels import BenchKernels, bench_kernels
 
     bench_kernels(_parse(BenchKernels, "bench kernels", arguments), Console())
+
+
+def _bench_chips(arguments: list[str]) -> None:
+    from experiments.bench.chips import BenchChips, bench_chips
+
+    bench_chips(_parse(BenchChips, "bench chips", arguments), Console())
 
 
 COMMANDS: dict[str, Callable[[list[str]], None]] = {

@@ -37,7 +37,7 @@ class PallasTpu:
 
     interpret: bool | pltpu.InterpretParams = False
     largest: int = 1024
-    """Queries or keys in a block at most, a multiple of 16; keys never come in fewer than 128."""
+    """Queries or keys in a block at most, a multiple of 16; for a machine, of 128."""
 
     def supports(self, call: Call) -> str | None:
         """The reason why not, if there is one."""

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jax import lax
 from jax.experimental import pallas as pl
 
-from attn.kernels.pallas_tpu.layout import LANES, SUBLANES, Layout, role
+from attn.kernels.pallas_tpu.layout import LANES, SUBLANES, Layout, over_lanes, role
 from attn.kernels.pallas_tpu.reading import Reader
 from attn.kernels.pallas_tpu.scoring import Aim, clear, sum_shape, sums
 from attn.kernels.tiles import Block
@@ -37,11 +37,12 @@ class ByFeature:
     def scratch(layout: Layout, aim: Aim) -> list[Any]:
         """The memory that it needs."""
         width, rows, columns = layout.plan.slots[0].shape[-1], layout.query, layout.key
-        found = [sums((width, rows, LANES)), sums((rows, columns))]
+        lanes = layout.lanes
+        found = [sums((width, rows, lanes)), sums((rows, columns))]
         if aim.again:
-            found += [sums((width, columns)), sums((rows, LANES))]
+            found += [sums((width, columns)), sums((rows, lanes))]
         if aim.side is not None:
-            spread = {"query": (width, rows, LANES), "key": (width, SUBLANES, columns)}
+            spread = {"query": (width, rows, lanes), "key": (width, SUBLANES, columns)}
             found.append(sums(spread[aim.side]))
         return found + [sums(_spread(layout, k)) for k in aim.chosen]
 
@@ -63,6 +64,9 @@ class ByFeature:
     def _arrays(self) -> Sequence[Any]:
         return self._sums[self.aim.side is not None :]
 
+    def _over_lanes(self, x: Array) -> Array:
+        return over_lanes(x, self.layout.lanes)
+
     @property
     def _width(self) -> int:
         return self.layout.plan.slots[0].shape[-1]
@@ -74,7 +78,7 @@ class ByFeature:
         def spread(chunk: Any, x: Array) -> None:
             for d in range(x.shape[1]):
                 self._query[chunk * LANES + d] = jnp.broadcast_to(
-                    x[:, d : d + 1], (x.shape[0], LANES)
+                    x[:, d : d + 1], (x.shape[0], self.layout.lanes)
                 )
 
         if chunks:
@@ -144,7 +148,7 @@ class ByFeature:
             _, pulled = jax.vjp(feature, {"query": q, "key": k, None: ()}[side], arrays)
             of_operand, of_arrays = pulled(of_scores)
             if side == "query":
-                self._sums[0][d, rows, :] += _over_lanes(of_operand)
+                self._sums[0][d, rows, :] += self._over_lanes(of_operand)
             if side == "key":
                 self._sums[0][d] += _over_sublanes(of_operand)
             for at, ref, x in zip(chosen, self._arrays, of_arrays, strict=True):
@@ -155,13 +159,13 @@ class ByFeature:
     def _add_array(self, k: int, ref: Any, x: Array, d: Any, rows: Any) -> None:
         what = role(self.layout.plan.slots[k])
         if what in ("row", "pair"):
-            ref[rows, :] += x if what == "pair" else _over_lanes(x)
+            ref[rows, :] += x if what == "pair" else self._over_lanes(x)
         elif what == "column":
             ref[...] += _over_sublanes(x)
         elif what == "feature":
-            ref[d] += _over_lanes(_over_sublanes(x))
+            ref[d] += self._over_lanes(_over_sublanes(x))
         else:
-            ref[...] += _over_lanes(_over_sublanes(x))
+            ref[...] += self._over_lanes(_over_sublanes(x))
 
     def of_operand(self) -> Array:
         if self.aim.side == "key":
@@ -201,7 +205,7 @@ class ByFeature:
         q = self._query[d, rows, :]
         if seen is not None:
             q = jnp.where(seen[rows, :] > 0, q, 0.0)
-        return jnp.concatenate([q] * (self.layout.key // LANES), axis=1)
+        return jnp.concatenate([q] * (self.layout.key // self.layout.lanes), axis=1)
 
     def _score(self, reader: Reader, d: Any, chosen: Any = (), arrays: Any = ()) -> Any:
         changed = dict(zip(chosen, arrays, strict=True))
@@ -220,11 +224,11 @@ def _spread(layout: Layout, k: int) -> tuple[int, ...]:
     """In what the gradient of an array of the score is summed up before it is folded."""
     slot = layout.plan.slots[k]
     return {
-        "number": (SUBLANES, LANES),
-        "row": (layout.query, LANES),
+        "number": (SUBLANES, layout.lanes),
+        "row": (layout.query, layout.lanes),
         "column": (SUBLANES, layout.key),
         "pair": (layout.query, layout.key),
-        "feature": (slot.size("query_width"), SUBLANES, LANES),
+        "feature": (slot.size("query_width"), SUBLANES, layout.lanes),
     }[role(slot)]
 
 
@@ -241,13 +245,6 @@ def _unrolled(count: int, body: Callable[[Any, Any], Any], carry: Any) -> Any:
     for k in range(rest):
         carry = body(turns * UNROLL + k, carry)
     return carry
-
-
-def _over_lanes(x: Float[Array, "rows columns"]) -> Float[Array, "rows 128"]:
-    """Registers side by side added up."""
-    return sum(
-        (x[:, at : at + LANES] for at in range(LANES, x.shape[1], LANES)), start=x[:, :LANES]
-    )
 
 
 def _over_sublanes(x: Float[Array, "rows columns"]) -> Float[Array, "8 columns"]:

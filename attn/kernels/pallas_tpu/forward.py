@@ -9,7 +9,7 @@ from jax import lax
 from jax.experimental import pallas as pl
 
 from attn.kernels.pallas_tpu.families import scoring
-from attn.kernels.pallas_tpu.layout import LANES, Layout, Place
+from attn.kernels.pallas_tpu.layout import Layout, Place, over_lanes
 from attn.kernels.pallas_tpu.reading import Reader
 from attn.kernels.pallas_tpu.scoring import Aim, clear, sums
 from attn.kernels.pallas_tpu.turns import Turns
@@ -32,7 +32,7 @@ class Running:
     @staticmethod
     def scratch(layout: Layout) -> list[Any]:
         """The memory that it needs."""
-        widths = LANES, LANES, layout.plan.value_width
+        widths = layout.lanes, layout.lanes, layout.plan.value_width
         return [sums((layout.query, width)) for width in widths]
 
     def start(self) -> None:
@@ -52,7 +52,7 @@ class Running:
         scale = jnp.exp(before - level)
         more = times(weighted(block, head, e), value)
         self.top[...] = top
-        self.total[...] = self.total[...] * scale + over_lanes(e)
+        self.total[...] = self.total[...] * scale + over_lanes(e, before.shape[1])
         self.summed[...] = self.summed[...] * _wide(scale, more.shape[1]) + more
 
     def finish(self) -> tuple[Float[Array, "Tq E"], Float[Array, "1 Tq"]]:
@@ -66,18 +66,12 @@ class Running:
         return summed * _wide(1.0 / total, summed.shape[1]), as_row(lse)
 
 
-def over_lanes(x: Float[Array, "rows columns"]) -> Float[Array, "rows 128"]:
-    """Registers side by side added up."""
-    parts = [x[:, at : at + LANES] for at in range(0, x.shape[1], LANES)]
-    return sum(parts[1:], start=parts[0])
-
-
-def as_row(x: Float[Array, "rows 128"]) -> Float[Array, "1 rows"]:
+def as_row(x: Float[Array, "rows lanes"]) -> Float[Array, "1 rows"]:
     """Numbers that are in all lanes, one to a lane."""
-    size = x.shape[0]
-    own = lax.broadcasted_iota(jnp.int32, (LANES, LANES), 0)
-    own = own == lax.broadcasted_iota(jnp.int32, (LANES, LANES), 1)
-    parts = [x[at : at + LANES] for at in range(0, size, LANES)]
+    size, lanes = x.shape
+    own = lax.broadcasted_iota(jnp.int32, (lanes, lanes), 0)
+    own = own == lax.broadcasted_iota(jnp.int32, (lanes, lanes), 1)
+    parts = [x[at : at + lanes] for at in range(0, size, lanes)]
     rows = [
         jnp.max(jnp.where(own[: part.shape[0]], part, -jnp.inf), axis=0, keepdims=True)
         for part in parts
@@ -85,10 +79,10 @@ def as_row(x: Float[Array, "rows 128"]) -> Float[Array, "1 rows"]:
     return jnp.concatenate(rows, axis=1)[:, :size]
 
 
-def _wide(x: Float[Array, "rows 128"], width: int) -> Float[Array, "rows width"]:
+def _wide(x: Float[Array, "rows lanes"], width: int) -> Float[Array, "rows width"]:
     """Numbers that are in all lanes, in more or fewer of them."""
-    copies = -(-width // LANES)
-    return jnp.concatenate([x] * copies, axis=1)[:, :width] if width != LANES else x
+    copies = -(-width // x.shape[1])
+    return x if width == x.shape[1] else jnp.concatenate([x] * copies, axis=1)[:, :width]
 
 
 def output_kernel(layout: Layout, turns: Turns, *refs: Any) -> None:

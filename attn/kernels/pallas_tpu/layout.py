@@ -66,6 +66,11 @@ class Layout:
     anything."""
 
     @property
+    def lanes(self) -> int:
+        """Of a register, as far as blocks fill one: all but in tests of an interpreter."""
+        return min(self.key, LANES)
+
+    @property
     def by_feature(self) -> bool:
         """Whether scores are added up number by number: then keys lie with the width first."""
         return isinstance(self.plan.fill([None] * len(self.plan.slots)).score, Featurewise)
@@ -186,3 +191,9 @@ def as_declared(x: Array, dtype: Any) -> Array:
 def column(x: jax.Array) -> jax.Array:
     """[1, L] as [L, 1]."""
     return x.reshape(-1, 1)
+
+
+def over_lanes(x: jax.Array, lanes: int) -> jax.Array:
+    """[rows, columns] as [rows, lanes]: registers side by side added up."""
+    parts = [x[:, at : at + lanes] for at in range(0, x.shape[1], lanes)]
+    return sum(parts[1:], start=parts[0])

@@ -34,7 +34,7 @@ def fitting(plan: Plan, backward: bool, largest: int) -> Layout:
     else:
         query, key = 16, 128
     rows = _block(plan.sizes["query"], min(query, largest), 16)
-    columns = _block(plan.sizes["key"], min(key, max(largest, LANES)), LANES)
+    columns = _block(plan.sizes["key"], min(key, largest), min(LANES, largest))
     return Layout(plan, rows, columns, _unseen(plan))
 
 
