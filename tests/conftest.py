@@ -1,16 +1,12 @@
 """Every array annotation of `attn` and `experiments` is checked at run time under test."""
 
-import os
-from pathlib import Path
-
 import jaxtyping
 import pytest
 from jaxtyping import install_import_hook
 
-# Where there is no accelerator, the plug-ins that compile for one must not go looking for it.
-if not any(list(Path("/dev").glob(name)) for name in ("nvidia*", "accel*", "vfio/*")):
-    os.environ.setdefault("JAX_PLATFORMS", "cpu")
-    os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")
+from experiments.environment import seek_no_accelerator
+
+seek_no_accelerator()
 
 # The hook stays for the whole session: it must be in place before the packages are imported.
 install_import_hook(["attn", "experiments"], "beartype.beartype")
