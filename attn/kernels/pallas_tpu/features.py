@@ -170,7 +170,7 @@ class ByFeature:
     def of_operand(self) -> Array:
         if self.aim.side == "key":
             return jnp.sum(self._sums[0][...], axis=1)
-        return jnp.sum(self._sums[0][...], axis=2).T
+        return _gathered(self._width, self._sums[0], 1, self.layout.query)
 
     def of_array(self, at: int) -> Array:
         ref, k = self._arrays[at], self.aim.chosen[at]
@@ -178,7 +178,7 @@ class ByFeature:
         if what == "number":
             return jnp.full(shape, jnp.sum(ref[...]), jnp.float32)
         if what == "feature":
-            return jnp.sum(jnp.sum(ref[...], axis=1), axis=1, keepdims=True).reshape(shape)
+            return _gathered(shape[1], ref, (0, 1), 1)
         folded = {"row": 1, "column": 0}.get(what)
         return ref[...] if folded is None else jnp.sum(ref[...], axis=folded, keepdims=True)
 
@@ -245,6 +245,20 @@ def _unrolled(count: int, body: Callable[[Any, Any], Any], carry: Any) -> Any:
     for k in range(rest):
         carry = body(turns * UNROLL + k, carry)
     return carry
+
+
+def _gathered(width: int, ref: Any, over: Any, rows: int) -> Float[Array, "rows D"]:
+    """What is spread over registers, [D, ...] or [D, Tq, lanes], summed, one number to a lane."""
+    parts = []
+    for start in range(0, width, LANES):
+        size = min(LANES, width - start)
+        lane = lax.broadcasted_iota(jnp.int32, (rows, size), 1)
+
+        def put(d: Any, part: Array, start: int = start, lane: Array = lane) -> Array:
+            return jnp.where(lane == d, jnp.sum(ref[start + d], axis=over, keepdims=True), part)
+
+        parts.append(_unrolled(size, put, jnp.zeros((rows, size), jnp.float32)))
+    return jnp.concatenate(parts, axis=1)
 
 
 def _over_sublanes(x: Float[Array, "rows columns"]) -> Float[Array, "8 columns"]:

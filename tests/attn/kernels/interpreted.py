@@ -11,7 +11,7 @@ from attn.kernels.machine import lacking
 
 _MACHINES = {
     "pallas_gpu": ("gpu", "PallasGpu", {"largest": 16}),
-    "pallas_tpu": ("tpu", "PallasTpu", {"largest": 16}),
+    "pallas_tpu": ("tpu", "PallasTpu", {"largest": 32}),
 }
 """The machine, the class, and what keeps blocks small: several to a small call."""
 

@@ -134,3 +134,17 @@ def test_memory_does_not_grow_with_pairs(chip, name):
     wide = 4 * 2 * LONG * 64  # a float32 operand
     assert temporary_bytes(program) <= 12 * wide
     assert largest_buffer(program).elements < LONG * LONG
+
+
+@pytest.mark.parametrize("mask", [None, attn.Causal()], ids=["no mask", "causal"])
+def test_a_gpu_needs_nothing_beside_results(mask):
+    """Forward: no memory but output and log-sum-exp; backward: these, and one number a query."""
+    if reason := missing(CHIPS["h100"]):
+        pytest.skip(reason)
+    shape = 8, 1024, 1024, 8, 2, 128, 128, "bfloat16"
+    tables = 2**14
+    forward = compiled("h100", operands(*shape), backward=False, mask=mask)
+    assert temporary_bytes(forward) <= tables
+    rows = 8 * 1024 * 8
+    backward = compiled("h100", operands(*shape), mask=mask)
+    assert temporary_bytes(backward) <= 2 * rows * 128 + 2 * 4 * rows + tables
