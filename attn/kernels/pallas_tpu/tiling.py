@@ -24,18 +24,27 @@ def fitting(plan: Plan, backward: bool, largest: int) -> Layout:
     score = call.score
     width = max(plan.slots[0].shape[-1], plan.slots[1].shape[-1])
     if isinstance(score, Featurewise):
-        rows = SPREAD // (width * 512) // 16 * 16
-        query, key = min(max(rows, 16), 128), 512
+        rows = SPREAD // (4 if small() else 1) // (width * 512) // 16 * 16
+        query, key = min(max(rows, 16), 128), 256 if small() else 512
     elif isinstance(score, Dot):
         # A mask's edge goes through smaller blocks with less of them beyond it.
         query, key = 512, 1024 if call.mask is None else 512
-        if max(width, plan.value_width) > 256:
+        if call.mods or call.weighting is not None:
+            query, key = 256, 512  # what they compute is unrolled, and takes long to compile
+        if max(width, plan.value_width) > 256 or small():
             query, key = 256, 256
     else:
         query, key = 16, 128
     rows = _block(plan.sizes["query"], min(query, largest), 16)
     columns = _block(plan.sizes["key"], min(key, largest), min(LANES, largest))
     return Layout(plan, rows, columns, _unseen(plan))
+
+
+def small() -> bool:
+    """Whether the machine has 16 MiB of vector memory, not 64 or more."""
+    device = jax.sharding.get_abstract_mesh().abstract_device
+    kind = jax.devices()[0].device_kind if device is None else device.device_kind
+    return kind.startswith(("TPU v2", "TPU v3", "TPU v4"))
 
 
 def _unseen(plan: Plan) -> tuple[bool, bool]:

@@ -15,6 +15,8 @@ from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
 import attn
+from attn.pieces import leaf, piece
+from attn.scores import Featurewise, Score
 from tests.attn.cases import EACH_PIECE, Case, build, cases, split
 from tests.attn.kernels.interpreted import interpreted
 from tests.attn.oracle import attend_loops, attend_plain
@@ -28,6 +30,28 @@ SETTINGS = {
 }
 QUICK = {"xla_backend_optimization_level": 0}
 """Compiles in half the time."""
+
+
+@piece
+class Distance(Featurewise):
+    """Minus the squared distance: a sum over the width."""
+
+    size: jax.Array = leaf("head", "floating")
+
+    def feature(self, q, k):
+        return -((q - k) ** 2) / self.size
+
+
+@piece
+class Cosine(Score):
+    """The angle's cosine: no sum over the width."""
+
+    gain: jax.Array = leaf("head", "floating")
+
+    def tile(self, query, key, b, n, i, j):
+        sizes = (jnp.sqrt(jnp.sum(x * x, axis=1, keepdims=True) + 1e-6) for x in (query, key))
+        query, key = (x / size for x, size in zip((query, key), sizes, strict=True))
+        return self.gain * jax.lax.dot_general(query, key, (((1,), (1,)), ((), ())))
 
 
 class BackendTests:
@@ -161,6 +185,28 @@ class BackendTests:
             allowed = 2 * np.abs(theirs[seen] - true[seen]).max(initial=0.0)
             allowed += 8 * float(jnp.finfo(dtype).eps) * scale + 1e-7
             assert np.abs(ours[seen] - true[seen]).max(initial=0.0) <= allowed
+
+    # Scores of somebody's own.
+
+    @pytest.mark.parametrize("kind", [Distance, Cosine])
+    def test_any_score_is_fused(self, kind):
+        """With its gradients, from its one definition."""
+        args = list(build(Case(query=21, key=37, width=16, mask=("Causal",)), np.float32))
+        args[3] = kind(np.linspace(2, 4, 4, dtype=np.float32))
+        floats, join = split(tuple(args))
+        weigh = self.weigher(np.random.default_rng(0), (2, 21, 4, 3))
+
+        def plain(*args):
+            return attn.attention(
+                *args[:3], score=args[3], mask=args[5], backend="reference", return_lse=True
+            )
+
+        got, wanted = (
+            jax.jit(value_and_gradients(attend, join, weigh))(floats)
+            for attend in (self.attend, plain)
+        )
+        for ours, theirs in zip(*map(jax.tree.leaves, (got, wanted)), strict=True):
+            np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-4)
 
     # Corners.
 
