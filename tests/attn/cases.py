@@ -50,7 +50,7 @@ def build(case: Case, dtype=np.float64) -> tuple:
     scores = {
         "Dot": lambda: attn.Dot(),
         "DotScale": lambda: attn.Dot(np.asarray(0.3, dtype)),
-        "Additive": lambda: attn.Additive(normal(N, D)),
+        "Additive": lambda: attn.Additive(normal(N, D, scale=3 * D**-0.5)),
         "General": lambda: attn.General(normal(N, D, Dk, scale=D**-0.5)),
         "Concat": lambda: attn.Concat(
             normal(N, D, 6, scale=D**-0.5), normal(K, Dk, 6, scale=Dk**-0.5), normal(N, 6)

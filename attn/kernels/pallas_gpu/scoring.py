@@ -204,15 +204,19 @@ class ByFeature:
         return None
 
     def raw(self, reader: Reader, block: Block, operands: Operands) -> Float[Array, "Tq Tk"]:
+        width = self.plan.slots[0].shape[-1]
+        nothing = jnp.zeros((block.i.shape[0], block.j.shape[1]), jnp.float32)
+
         def add(d: Any, s: Array) -> Array:
-            q, k = (
-                reader.read(at, d, seen).astype(jnp.float32) for at, seen in enumerate(operands)
-            )
+            q, k = (reader.read(at, d).astype(jnp.float32) for at in range(2))
             feature = _feature(self.plan.fill(_with_width(reader, d)))
             return s + feature(q[:, None], k[None, :])
 
-        shape = block.i.shape[0], block.j.shape[1]
-        return lax.fori_loop(0, self.plan.slots[0].shape[-1], add, jnp.zeros(shape, jnp.float32))
+        def add_part(turn: Any, s: Array) -> Array:  # apart, so that rounding does not pile up
+            start = turn * self.part
+            return s + lax.fori_loop(start, jnp.minimum(start + self.part, width), add, nothing)
+
+        return lax.fori_loop(0, self._parts(), add_part, nothing)
 
     def begin(self, goals: Goals) -> list[Array]:
         held = [goal for k, goal in goals.own if self._wide(k)]

@@ -109,12 +109,12 @@ class ByFeature:
 
     def _raw(self, reader: Reader, key: Any, seen: Any) -> Float[Array, "Tq Tk"]:
         def tile(rows: Any) -> None:
-            def more(d: Any, s: Array) -> Array:
+            def feature(d: Any) -> Array:
                 q = self._spread_query(d, rows, seen)
-                return s + self._score(reader, d).feature(q, key[pl.ds(d, 1), :])
+                return self._score(reader, d).feature(q, key[pl.ds(d, 1), :])
 
             start = jnp.zeros((self._rows, self.layout.key), jnp.float32)
-            self._scores[rows, :] = _unrolled(self._width, more, start)
+            self._scores[rows, :] = _summed(self._width, feature, start)
 
         self._each_tile(tile)
         return self._scores[...]
@@ -245,6 +245,18 @@ def _unrolled(count: int, body: Callable[[Any, Any], Any], carry: Any) -> Any:
     for k in range(rest):
         carry = body(turns * UNROLL + k, carry)
     return carry
+
+
+def _summed(count: int, term: Callable[[Any], Array], start: Array) -> Array:
+    """The sum of many terms: a few are added up first, so that rounding does not pile up."""
+    turns, rest = divmod(count, UNROLL)
+
+    def several(first: Any, number: int) -> Array:
+        terms = [term(first + k) for k in range(number)]
+        return sum(terms[1:], start=terms[0])
+
+    total = lax.fori_loop(0, turns, lambda at, total: total + several(at * UNROLL, UNROLL), start)
+    return total + several(turns * UNROLL, rest) if rest else total
 
 
 def _gathered(width: int, ref: Any, over: Any, rows: int) -> Float[Array, "rows D"]:

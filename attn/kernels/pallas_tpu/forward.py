@@ -63,7 +63,7 @@ class Running:
         total = jnp.where(seen, total, 1.0)
         lse = jnp.where(seen, finite(self.top[...]) + jnp.log(total), -jnp.inf)
         summed = self.summed[...]
-        return summed * _wide(1.0 / total, summed.shape[1]), as_row(lse)
+        return summed / _wide(total, summed.shape[1]), as_row(lse)
 
 
 def as_row(x: Float[Array, "rows lanes"]) -> Float[Array, "1 rows"]:
