@@ -60,11 +60,11 @@ def build(case: Case, dtype=np.float64) -> tuple:
     mods = {
         "SoftCap": lambda: attn.SoftCap(1.5),
         "Bias": lambda: attn.Bias(normal(*some(B, N, T, S))),
-        "ALiBi": lambda: attn.ALiBi(abs(normal(N, scale=0.3))),
+        "ALiBi": lambda: attn.ALiBi(abs(normal(N, scale=2 / max(T, S)))),
         "RelativeBias": lambda: attn.RelativeBias(
             normal(8, N), bidirectional=bool(rng.random() < 0.5), max_distance=6
         ),
-        "Mod": lambda: attn.Mod(tilt, {"gain": normal(), "tilt": normal(scale=0.1)}),
+        "Mod": lambda: attn.Mod(tilt, {"gain": normal(), "tilt": normal(scale=1 / max(T, S))}),
     }
     masks = {
         "Causal": lambda: attn.Causal(int(rng.integers(-1, 3))),
