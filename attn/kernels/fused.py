@@ -58,6 +58,11 @@ class Plan:
         return dict(self.sizes_)
 
     @property
+    def precise(self) -> bool:
+        """Whether it makes a difference how the log-sum-exp was rounded."""
+        return self.slots[0].dtype == jnp.float32
+
+    @property
     def value_width(self) -> int:
         """Columns of the output."""
         return self.slots[2].shape[-1]
@@ -84,12 +89,16 @@ class _Number(int):
     """A slot's: a leaf of its own kind, to be told from constants."""
 
 
+Attended = tuple[Array, Array, Array | None]
+
+
 @runtime_checkable
 class Machine(Protocol):
     """What a backend brings. Hashable: two equal ones do the same."""
 
-    def attended(self, plan: Plan, arrays: Sequence[Array]) -> tuple[Array, Array]:
-        """Output [B, T, N, E] in the query's dtype and log-sum-exp [B, T, N] in float32."""
+    def attended(self, plan: Plan, arrays: Sequence[Array]) -> Attended:
+        """Output [B, T, N, E] in the query's dtype and, in float32, log-sum-exp [B, T, N] and what
+        rounding took from it; that may be None where the plan is not precise."""
         ...
 
     def gradients(self, plan: Plan, arrays: Sequence[Array], known: "Known") -> list[Array | None]:
@@ -173,9 +182,10 @@ def planned(call: Call) -> tuple[Plan, tuple[Array, ...]]:
     sizes, sums = call.sizes, call.sums
     call = dataclasses.replace(
         call,
-        mods=hoisted(call.mods, sizes, sums),
+        score=_widened(call.score, sums),
+        mods=hoisted(_widened(call.mods, sums), sizes, sums),
         mask=hoisted(call.mask, sizes, jnp.bool_),
-        weighting=hoisted(call.weighting, sizes, sums),
+        weighting=hoisted(_widened(call.weighting, sums), sizes, sums),
     )
     tagged = map_leaves(_Tagged, call)
     leaves, structure = jax.tree.flatten(tagged, is_leaf=lambda x: isinstance(x, _Tagged))
@@ -196,6 +206,19 @@ def planned(call: Call) -> tuple[Plan, tuple[Array, ...]]:
     return plan, tuple(arrays)
 
 
+def _widened(tree: Any, dtype: Any) -> Any:
+    """Pieces whose arrays are no narrower than their gradients' sums; those of all pairs stay."""
+
+    def wide(x: Any) -> Any:
+        tagged = isinstance(x, _Tagged)
+        array, axes = (x.array, x.declared.axes) if tagged else (x, ())
+        if isinstance(array, int | float) or ("query" in axes and "key" in axes):
+            return array
+        return array.astype(dtype) if jnp.issubdtype(array.dtype, jnp.floating) else array
+
+    return jax.tree.map(wide, map_leaves(_Tagged, tree), is_leaf=lambda x: isinstance(x, _Tagged))
+
+
 @dataclass(frozen=True)
 class _Tagged:
     name: str
@@ -212,11 +235,12 @@ def shaped(shape: tuple[int, ...], dtype: Any, operands: Sequence[Array]) -> Any
 
 @partial(jax.custom_vjp, nondiff_argnums=(0, 1))
 def _attend(machine: Machine, plan: Plan, arrays: tuple[Array, ...]) -> tuple[Array, Array]:
-    return _attended(machine, plan, arrays)
+    output, lse, _ = _attended(machine, plan, arrays)
+    return output, lse
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0, 1))
-def _attended(machine: Machine, plan: Plan, arrays: tuple[Array, ...]) -> tuple[Array, Array]:
+def _attended(machine: Machine, plan: Plan, arrays: tuple[Array, ...]) -> Attended:
     return machine.attended(plan, arrays)
 
 
@@ -235,12 +259,12 @@ def _attend_forward(machine: Machine, plan: Plan, arrays: Any) -> Any:
         bool(x.perturbed) and jnp.issubdtype(x.value.dtype, jnp.floating) and k not in steps
         for k, x in enumerate(arrays)
     )
-    output, lse = _attended(machine, plan, values)
-    return (output, lse), (values, output, lse, _Wanted(marks))
+    output, lse, low = _attended(machine, plan, values)
+    return (output, lse), (values, output, lse, low, _Wanted(marks))
 
 
 def _attend_backward(machine: Machine, plan: Plan, kept: Any, cotangents: Any) -> Any:
-    values, output, lse, wanted = kept
+    values, output, lse, low, wanted = kept
     of_output, of_lse = (
         jnp.zeros(like.shape, like.dtype) if isinstance(x, SymbolicZero) else x
         for x, like in zip(cotangents, (output, lse), strict=True)
@@ -248,6 +272,9 @@ def _attend_backward(machine: Machine, plan: Plan, kept: Any, cotangents: Any) -
     wide = lse.dtype
     delta = jnp.sum(of_output.astype(wide) * output.astype(wide), axis=-1)
     delta = delta - jnp.where(lse == -jnp.inf, 0.0, of_lse)
+    if plan.precise:
+        mended = jnp.exp(-low)  # all that follows is linear in these two: see `tiles.pull`
+        of_output, delta = of_output * mended[..., None], delta * mended
     found = _gradients(machine, plan, wanted.marks, (values, of_output, lse, delta))
     return (found,)
 

@@ -116,15 +116,25 @@ class Running:
         total = self.total * scale + jnp.sum(e, axis=1, keepdims=True)
         return Running(top, total, self.summed * scale + more)
 
-    def finish(self) -> tuple[Float[Array, "Tq E"], Float[Array, "Tq 1"]]:
-        """Output and log-sum-exp: 0 and −inf where no key was seen."""
+    def finish(self) -> tuple[Float[Array, "Tq E"], Float[Array, "Tq 1"], Float[Array, "Tq 1"]]:
+        """Output, log-sum-exp and what rounding took from that: 0, −inf, 0 where none was seen."""
         seen = self.total > 0
         total = jnp.where(seen, self.total, 1.0)
-        lse = jnp.where(seen, finite(self.top) + jnp.log(total), -jnp.inf)
-        return self.summed / total, lse
+        lse, low = log_sum(self.top, total)
+        return self.summed / total, jnp.where(seen, lse, -jnp.inf), low
 
 
 jax.tree_util.register_dataclass(Running)
+
+
+def log_sum(
+    top: Float[Array, "..."], total: Float[Array, "..."]
+) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
+    """top + log(total), and what its rounding took away (Knuth's sum of two numbers)."""
+    level, more = finite(top), jnp.log(total)
+    lse = level + more
+    taken = lse - level
+    return lse, (level - (lse - taken)) + (more - taken)
 
 
 def times(p: Float[Array, "M K"], x: Float[Array, "K E"]) -> Float[Array, "M E"]:
@@ -175,8 +185,8 @@ def pull(
 ) -> Pulled:
     """The backward pass of a block from its scores to its weights (Dao 2022, appendix B.4).
 
-    The weights are exp(s − lse), with a relative error of the rounding of the log-sum-exp: a row
-    all of whose scores are far from 0, at ±100 say, has gradients to five digits in float32.
+    It is linear in `of_weights` and `delta`. The weights are exp(s − lse): if a row's log-sum-exp
+    was rounded by `low`, both should come multiplied by exp(−low).
 
     Args:
         block: its pairs.

@@ -12,7 +12,7 @@ from jax.experimental.pallas import triton as plgpu
 from attn.kernels import fused, reference
 from attn.kernels.call import Call
 from attn.kernels.fused import Plan
-from attn.kernels.merge import merge
+from attn.kernels.merge import merged
 from attn.kernels.pallas_gpu.gradients import keys_kernel, pairs_kernel, queries_kernel
 from attn.kernels.pallas_gpu.memory import power
 from attn.kernels.pallas_gpu.output import output_kernel
@@ -55,7 +55,7 @@ class PallasGpu:
         """The output, in the query's dtype, and the log-sum-exp of each query's scores."""
         return reference.forward(call) if call.empty else fused.attend(self, call)
 
-    def attended(self, plan: Plan, arrays: Sequence[Array]) -> tuple[Array, Array]:
+    def attended(self, plan: Plan, arrays: Sequence[Array]) -> fused.Attended:
         sizes = plan.sizes
         tiling = self._tiling(plan, False)
         by_query, _, _ = visits(plan.fill(arrays), tiling.query, tiling.key)
@@ -63,20 +63,20 @@ class PallasGpu:
         split = tiling.splits > 1
         front = (tiling.splits, batch) if split else (batch,)
         kept = jnp.float32 if split else plan.slots[0].dtype
-        output, lse = self._call(
+        output, lse, *low = self._call(
             partial(output_kernel, plan, tiling, by_query.in_order),
             plan,
             tiling,
             (tiling.blocks_of_queries(rows) * tiling.splits, heads, batch),
             [
                 ((*front, rows, heads, plan.value_width), kept),
-                ((*front, rows, heads), jnp.float32),
+                *[((*front, rows, heads), jnp.float32)] * (2 if plan.precise else 1),
             ],
             [*arrays, *by_query],
         )
         if split:
-            output, lse = merge(output, lse)
-        return output.astype(plan.slots[0].dtype), lse
+            output, lse, *low = merged(output, lse, low[0] if low else jnp.zeros_like(lse))
+        return output.astype(plan.slots[0].dtype), lse, low[0] if plan.precise else None
 
     def gradients(
         self, plan: Plan, arrays: Sequence[Array], known: fused.Known

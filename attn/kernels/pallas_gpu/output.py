@@ -14,7 +14,8 @@ from attn.kernels.tiles import Running, seen_columns
 
 def output_kernel(plan: Plan, tiling: Tiling, in_order: bool, *refs: Any) -> None:
     """Output and log-sum-exp of a block of queries, over all keys or this program's share."""
-    *arrays, order, full, some, output, lse = refs
+    count = len(plan.slots)
+    arrays, (order, full, some), outputs = refs[:count], refs[count : count + 3], refs[count + 3 :]
     family = scoring(plan, tiling.width)
     place, n, b = (pl.program_id(axis) for axis in range(3))
     place, split = place // tiling.splits, place % tiling.splits
@@ -34,9 +35,10 @@ def output_kernel(plan: Plan, tiling: Tiling, in_order: bool, *refs: Any) -> Non
     turns = Turns(order, full, some, in_order)
     share = (split, tiling.splits) if split_up else None
     start = Running.start(rows.size, width.size)
-    found, found_lse = turns.run((b, n, place), step, start, share).finish()
+    found, *stats = turns.run((b, n, place), step, start, share).finish()
     front = (split, b) if split_up else (b,)
     along = rows, plan.sizes["query"]
     bounds = [along, (width, plan.value_width)]
-    store(output, (*front, at(rows), n, at(width)), bounds, found)
-    store(lse, (*front, at(rows), n), [along], found_lse.reshape(-1))
+    store(outputs[0], (*front, at(rows), n, at(width)), bounds, found)
+    for ref, stat in zip(outputs[1:], stats, strict=False):  # where it is sought, the remainder too
+        store(ref, (*front, at(rows), n), [along], stat.reshape(-1))

@@ -61,30 +61,32 @@ class PallasTpu:
         output, lse = fused.attend(self, _widened(call))
         return output.astype(call.query.dtype), lse
 
-    def attended(self, plan: Plan, arrays: Sequence[Array]) -> tuple[Array, Array]:
+    def attended(self, plan: Plan, arrays: Sequence[Array]) -> fused.Attended:
         sizes, layout = plan.sizes, fitting(plan, False, self.largest)
         batch, heads, rows = (sizes[axis] for axis in ("batch", "head", "query"))
         by_query, _, _ = visits(plan.fill(arrays), layout.query, layout.key)
         turns = Turns.of(by_query)
         where = _of_queries(turns)
         blocks, width = layout.blocks[0], plan.value_width
+        stats = 2 if plan.precise else 1
         shapes = [
             ((batch, heads, blocks * layout.query, width), plan.slots[0].dtype),
-            ((batch, heads, blocks, 1, layout.query), jnp.float32),
+            *[((batch, heads, blocks, 1, layout.query), jnp.float32)] * stats,
         ]
         launch = Launch(layout, where, (batch, heads, blocks, turns.shape[3]), ("parallel",) * 3)
-        output, lse = launch.run(
+        output, *found = launch.run(
             self.interpret,
             partial(output_kernel, layout, turns),
             flat(by_query),
             [layout.array(k, x) for k, x in enumerate(arrays)],
             [layout.spec(k, where) for k in range(len(arrays))],
             shapes,
-            [gradients.rows(layout, where, width), gradients.strip(layout, where)],
+            [gradients.rows(layout, where, width), *[gradients.strip(layout, where)] * stats],
             Running.scratch(layout) + scratch(layout, Aim()),
         )
         output = output[:, :, :rows].swapaxes(1, 2)
-        return output, lse.reshape(batch, heads, -1)[:, :, :rows].swapaxes(1, 2)
+        lse, *low = (x.reshape(batch, heads, -1)[:, :, :rows].swapaxes(1, 2) for x in found)
+        return output, lse, low[0] if low else None
 
     def gradients(
         self, plan: Plan, arrays: Sequence[Array], known: fused.Known

@@ -13,7 +13,7 @@ from attn.kernels.pallas_tpu.layout import Layout, Place, over_lanes
 from attn.kernels.pallas_tpu.reading import Reader
 from attn.kernels.pallas_tpu.scoring import Aim, clear, sums
 from attn.kernels.pallas_tpu.turns import Turns
-from attn.kernels.tiles import finite, modified, times, weighted
+from attn.kernels.tiles import finite, log_sum, modified, times, weighted
 from attn.typing import Array, Float
 
 
@@ -55,15 +55,16 @@ class Running:
         self.total[...] = self.total[...] * scale + over_lanes(e, before.shape[1])
         self.summed[...] = self.summed[...] * _wide(scale, more.shape[1]) + more
 
-    def finish(self) -> tuple[Float[Array, "Tq E"], Float[Array, "1 Tq"]]:
-        """Output and log-sum-exp: 0 and −inf where no key was seen."""
+    def finish(self) -> tuple[Float[Array, "Tq E"], Float[Array, "1 Tq"], Float[Array, "1 Tq"]]:
+        """As `tiles.Running.finish`."""
         total = jnp.sum(self.total[...], axis=1, keepdims=True)
         total = jnp.broadcast_to(total, self.total.shape)
         seen = total > 0
         total = jnp.where(seen, total, 1.0)
-        lse = jnp.where(seen, finite(self.top[...]) + jnp.log(total), -jnp.inf)
+        lse, low = log_sum(self.top[...], total)
+        lse = jnp.where(seen, lse, -jnp.inf)
         summed = self.summed[...]
-        return summed / _wide(total, summed.shape[1]), as_row(lse)
+        return summed / _wide(total, summed.shape[1]), as_row(lse), as_row(low)
 
 
 def as_row(x: Float[Array, "rows lanes"]) -> Float[Array, "1 rows"]:
@@ -87,9 +88,10 @@ def _wide(x: Float[Array, "rows lanes"], width: int) -> Float[Array, "rows width
 
 def output_kernel(layout: Layout, turns: Turns, *refs: Any) -> None:
     """Output and log-sum-exp of a block of queries, a block of keys to a step."""
-    arrays, memory = refs[3 : 3 + len(layout.plan.slots)], refs[5 + len(layout.plan.slots) :]
-    output, lse = refs[3 + len(arrays) : 5 + len(arrays)]
     tables: Sequence[Any] = refs[:3]
+    arrays, rest = refs[3 : 3 + len(layout.plan.slots)], refs[3 + len(layout.plan.slots) :]
+    count = 3 if layout.plan.precise else 2
+    outputs, memory = rest[:count], rest[count:]
     running = Running(*memory[:3])
     family = scoring(layout, Aim(), memory[3:])
     b, n, at, turn = (pl.program_id(axis) for axis in range(4))
@@ -112,6 +114,7 @@ def output_kernel(layout: Layout, turns: Turns, *refs: Any) -> None:
 
     @pl.when(turn == turns.shape[3] - 1)
     def _() -> None:
-        found, found_lse = running.finish()
-        output[...] = found.astype(output.dtype)
-        lse[...] = found_lse
+        found, *stats = running.finish()
+        outputs[0][...] = found.astype(outputs[0].dtype)
+        for ref, stat in zip(outputs[1:], stats, strict=False):  # the remainder where it is sought
+            ref[...] = stat

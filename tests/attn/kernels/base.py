@@ -182,8 +182,10 @@ class BackendTests:
             seen = true > -np.inf
             np.testing.assert_array_equal(ours > -np.inf, seen)
             scale = np.abs(true[seen]).max(initial=0.0)
-            allowed = 2 * np.abs(theirs[seen] - true[seen]).max(initial=0.0)
-            allowed += 8 * float(jnp.finfo(dtype).eps) * scale + 1e-7
+            # Of one number, a sum over all pairs whose terms cancel, plain jnp's error is luck.
+            times, ulp = (4, 64) if true.size == 1 else (2, 8)
+            allowed = times * np.abs(theirs[seen] - true[seen]).max(initial=0.0)
+            allowed += ulp * float(jnp.finfo(dtype).eps) * scale + 1e-7
             assert np.abs(ours[seen] - true[seen]).max(initial=0.0) <= allowed
 
     # Scores of somebody's own.

@@ -6,4 +6,4 @@ class TestPallasTpu(BackendTests):
     float64 = False
     forward_mode = False
     second_order = False
-    stretch = 27
+    stretch = 7
