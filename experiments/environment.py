@@ -23,6 +23,8 @@ def seek_no_accelerator() -> None:
 
     With the extra `aot` they are there to compile for chips that are not.
     """
-    found = (list(Path("/dev").glob(name)) for name in ("nvidia*", "kfd", "dxg", "accel*", "vfio/*"))
+    found = (
+        list(Path("/dev").glob(name)) for name in ("nvidia*", "kfd", "dxg", "accel*", "vfio/*")
+    )
     if sys.platform == "linux" and not any(found):
         os.environ.setdefault("JAX_PLATFORMS", "cpu")

@@ -23,7 +23,8 @@ def hardware() -> dict[str, str]:
 def versions() -> dict[str, str]:
     """Of Python and of the packages that the numbers depend on."""
     found = {"python": platform.python_version()}
-    for package in ("attn", "jax", "jaxlib", "flax", "optax", "numpy", "sacrebleu", "torch"):
+    packages = "attn jax jaxlib flax optax numpy sacrebleu torch libtpu jax-cuda13-plugin"
+    for package in packages.split():
         try:
             found[package] = version(package)
         except PackageNotFoundError:
