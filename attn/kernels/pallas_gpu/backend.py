@@ -22,7 +22,8 @@ from attn.scores import Dot, Featurewise
 from attn.typing import Array, Float
 
 WIDEST = 256
-"""Columns of a query, key or value that fit a program's registers."""
+"""Columns of a query, key or value that fit a program's registers; a score that is added up along
+the width has small blocks, and twice as much room for the value."""
 
 
 @dataclass(frozen=True)
@@ -41,8 +42,9 @@ class PallasGpu:
         by_feature = isinstance(call.score, Featurewise)
         if not by_feature and max(width, call.key.shape[-1]) > WIDEST:
             return f"query and key have {width} columns; it can do {WIDEST}"
-        if call.value is not None and call.value.shape[-1] > WIDEST:
-            return f"value has {call.value.shape[-1]} columns; it can do {WIDEST}"
+        room = 2 * WIDEST if by_feature else WIDEST
+        if call.value is not None and call.value.shape[-1] > room:
+            return f"value has {call.value.shape[-1]} columns; it can do {room}"
         if not by_feature and not isinstance(call.score, Dot) and width != power(width, 16):
             return f"{type(call.score).__name__} of a width, {width}, that is no power of two ≥ 16"
         try:

@@ -56,7 +56,7 @@ def _fitting(plan: Plan, backward: bool) -> tuple[int, int, int, int]:
     """Queries, keys, warps and stages."""
     score = plan.fill([None] * len(plan.slots)).score
     if isinstance(score, Featurewise):
-        return 16, 32, 4, 1
+        return (16, 32, 4, 1) if plan.value_width <= 256 else (16, 16, 8, 1)
     if not isinstance(score, Dot):
         return 16, 16, 4, 1
     float32 = plan.slots[0].dtype == jnp.float32

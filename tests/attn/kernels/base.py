@@ -98,6 +98,8 @@ class BackendTests:
     @example(case=Case(mods=("SoftCap", "Bias"), mask=("Causal", "Lengths"), weighting="Dropout"))
     @example(case=Case(mods=("Bias", "SoftCap"), mask=("Local", "Segments"), joined="|"))
     def test_any_call_is_its_definition(self, case):
+        if not self.float64:
+            pytest.skip("has no float64; the same calls are drawn for its rounding")
         self.check_definition(case)
 
     @pytest.mark.slow
@@ -145,8 +147,12 @@ class BackendTests:
 
     # Rounding, in the dtypes that models use.
 
-    @settings(max_examples=6, **SETTINGS)
+    @settings(max_examples=8, **SETTINGS)
     @given(case=cases(), dtype=st.integers(0, 2))
+    @example(
+        case=Case(mods=("SoftCap", "Bias"), mask=("Causal", "Lengths"), weighting="Dropout"),
+        dtype=0,
+    )
     @example(case=Case(query=33, key=47, width=80, mask=("Causal",)), dtype=0)
     @example(case=Case(query=33, key=47, width=80, mask=("Causal",)), dtype=1)
     @example(case=Case(query=17, key=31, width=40, score="Additive", mods=("Bias",)), dtype=2)
