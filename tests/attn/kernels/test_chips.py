@@ -98,9 +98,8 @@ def operands(batch, queries, keys, heads, key_heads, width, value_width, dtype):
 @pytest.mark.parametrize("name", SHAPES)
 def test_shapes_compile(chip, name):
     mask = attn.Causal() if name in ("bf16-64", "80-96") else None
-    for backward in (False, True):
-        program = compiled(chip, operands(*SHAPES[name]), backward, mask=mask)
-        assert kernels(program) >= (3 if backward else 1)
+    program = compiled(chip, operands(*SHAPES[name]), mask=mask)
+    assert kernels(program) >= 3  # output, gradients along queries, gradients along keys
 
 
 @pytest.mark.parametrize("name", FEATURES)
