@@ -99,9 +99,11 @@ def op(
     length: int = LENGTH,
     heads: int = HEADS,
     width: int = WIDTH,
+    value_width: int | None = None,
 ) -> tuple[Any, Any]:
     """The op with its gradients, for `experiments.bench.static`."""
     x = jax.ShapeDtypeStruct((batch, length, heads, width), jnp.bfloat16)
+    value = jax.ShapeDtypeStruct((batch, length, heads, value_width or width), jnp.bfloat16)
     v = jax.ShapeDtypeStruct((heads, width), jnp.float32)
 
     def attend(query: Any, key: Any, value: Any, v: Any) -> Any:
@@ -118,7 +120,7 @@ def op(
         output, pull = jax.vjp(attend, *arrays)
         return output, pull(jnp.ones_like(output))
 
-    return with_gradients, (x, x, x, v)
+    return with_gradients, (x, x, value, v)
 
 
 GPU_WORKS: dict[str, dict[str, Any]] = {
@@ -132,6 +134,7 @@ GPU_WORKS: dict[str, dict[str, Any]] = {
         "length": 512,
         "heads": 1,
         "width": 512,
+        "value_width": 256,
     },
 }
 
