@@ -18,7 +18,7 @@ test-slow: $(INSTALLED)  ## the checks that take minutes each
 
 chips: $(INSTALLED)  ## compile every kernel for TPUs and GPUs, with their compilers, on this machine
 	$(BIN)/pip install --quiet -e '.[aot]'
-	$(BIN)/python -m pytest -n 2 $(CHIPS) $(ARGS)
+	$(BIN)/python -m pytest -n 2 -m "not slow" $(CHIPS) $(ARGS)
 
 check: $(INSTALLED)  ## style and types
 	$(BIN)/ruff check .
