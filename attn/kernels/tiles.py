@@ -6,7 +6,6 @@ like best.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -98,10 +97,10 @@ class Running:
     summed: Float[Array, "Tq E"]
 
     @classmethod
-    def start(cls, rows: int, width: int, dtype: Any = jnp.float32) -> "Running":
+    def start(cls, rows: int, width: int) -> "Running":
         """Before the first block of keys."""
-        zero = jnp.zeros((rows, 1), dtype)
-        return cls(zero - jnp.inf, zero, jnp.zeros((rows, width), dtype))
+        zero = jnp.zeros((rows, 1), jnp.float32)
+        return cls(zero - jnp.inf, zero, jnp.zeros((rows, width), jnp.float32))
 
     def add(
         self, block: Block, head: Call, raw: Float[Array, "Tq Tk"], value: Float[Array, "Tk E"]

@@ -21,6 +21,7 @@ from attn.blocks import as_varied, each_block
 from attn.kernels import reference
 from attn.kernels.call import Call
 from attn.kernels.partition import Blocks
+from attn.kernels.tiles import finite
 from attn.pieces import Index, Piece, leaf, lift, piece
 from attn.typing import Array, ArrayLike, Bool, Float
 
@@ -72,14 +73,14 @@ def _partial(at: "Place", head: Call) -> Found:
     allowed = at.allowed(head)
     s = _scores(at, allowed, head)
     top = jnp.max(s, axis=1)
-    e = jnp.exp(s - _finite(top)[:, None])
+    e = jnp.exp(s - finite(top)[:, None])
     return top, jnp.sum(e, axis=1), _summed(at, allowed, e, head)
 
 
 def _merged(found: Found, more: Found) -> Found:
     """Two such sums over different keys as one."""
     top = jnp.maximum(found[0], more[0])
-    scales = [jnp.exp(each[0] - _finite(top)) for each in (found, more)]
+    scales = [jnp.exp(each[0] - finite(top)) for each in (found, more)]
     total = found[1] * scales[0] + more[1] * scales[1]
     return top, total, found[2] * scales[0][..., None] + more[2] * scales[1][..., None]
 
@@ -114,7 +115,7 @@ def _partial_tangent(at: "Place", head: Call, moves: Call, known: _Known) -> Fou
     """Of one block: Σ p ds, and Σ d(weighting(p) v) with p moving by p ds."""
     allowed = at.allowed(head)
     s, ds = _along(lambda head: _scores(at, allowed, head), head, moves)
-    p = jnp.exp(s - _finite(known.lse)[:, None])
+    p = jnp.exp(s - finite(known.lse)[:, None])
     dp = p * ds
     _, moved = _along(lambda both: _summed(at, allowed, *both), (p, head), (dp, moves))
     return jnp.sum(dp, axis=1), moved
@@ -243,11 +244,6 @@ def _swept(
 
     _, found = each_block("batch", sizes["batch"], blocks.batch, operands, batch)
     return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:])[: sizes["batch"]], found)
-
-
-def _finite(top: Float[Array, "..."]) -> Float[Array, "..."]:
-    """0 in place of −inf: what a row of −inf can be measured from."""
-    return jnp.where(top == -jnp.inf, 0.0, top)
 
 
 def _widened(dtype: Any, x: Any) -> Any:

@@ -44,14 +44,16 @@ def queries_kernel(plan: Plan, tiling: Tiling, in_order: bool, wanted: Sought, *
     operand = ends.pop(0) if wanted.operands else None
     of_score, of_pieces = ends[: len(wanted.score)], ends[len(wanted.score) :]
     side = "query" if wanted.operands else None
-    goals = Goals(side, operand, wanted.score, tuple(of_score), tiling.barrier)
+    goals = Goals(side, operand, wanted.score, tuple(of_score))
 
     def step(block: Any, sums: Any, partial: bool) -> Any:
         reader = base.over(columns=Span(block * tiling.key, tiling.key))
         here = reader.block(partial)
         operands = query, family.key(reader, seen_columns(here))
         found = _pulled(reader, here, family, operands, reader.read(2), seen, wanted.pieces)
-        kept = family.add(sums[0], goals, reader, here, operands, found.raw)
+        kept = sums[0]
+        if goals.side or goals.chosen:
+            kept = family.add(kept, goals, reader, here, operands, found.raw)
         return kept, jax.tree.map(jnp.add, sums[1], found.pieces)
 
     start = family.begin(goals), [jnp.zeros(goal.shape, jnp.float32) for goal in of_pieces]
@@ -80,13 +82,13 @@ def keys_kernel(plan: Plan, tiling: Tiling, in_order: bool, wanted: Sought, *ref
     key, value = family.key(first), first.read(2)
     of_key = ends[wanted.operands.index(1)] if 1 in wanted.operands else None
     of_value = ends[wanted.operands.index(2)] if 2 in wanted.operands else None
-    goals = Goals("key" if of_key else None, of_key, (), (), tiling.barrier)
+    goals = Goals("key" if of_key else None, of_key, (), ())
 
     def of_head(g: Any, sums: Any) -> Any:
         base, ends = at_head(h * plan.group + g)
         ends = ends[len(wanted.operands) :]
         of_score, of_pieces = ends[: len(wanted.score)], ends[len(wanted.score) :]
-        own = Goals(None, None, wanted.score, tuple(of_score), tiling.barrier)
+        own = Goals(None, None, wanted.score, tuple(of_score))
 
         def step(block: Any, sums: Any, partial: bool) -> Any:
             of_key, of_value, score, pieces = sums
@@ -139,7 +141,7 @@ def pairs_kernel(plan: Plan, tiling: Tiling, wanted: Sought, *refs: Any) -> None
     end = _goal(
         Reader(plan, arrays, own_b, own_n, rows, columns), k, output, (own_b, own_n), tiling
     )
-    goals = Goals(None, None, wanted.score, (end,) * len(wanted.score), tiling.barrier)
+    goals = Goals(None, None, wanted.score, (end,) * len(wanted.score))
 
     def of_call(b: Any, n: Any, total: Array) -> Array:
         reader = Reader.at(plan, arrays, b, n).over(rows, columns)

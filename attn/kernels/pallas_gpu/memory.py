@@ -171,11 +171,12 @@ class Goal:
         """Adds to what was written. All threads have read before one writes, and the other way."""
         index, bounds = self._at(span)
         total = load(self.ref, index, bounds) + x
-        self._wait()
+        self.wait()
         store(self.ref, index, bounds, total)
-        self._wait()
+        self.wait()
 
-    def _wait(self) -> None:
+    def wait(self) -> None:
+        """For the program's other threads."""
         if self.barrier:
             plgpu.debug_barrier()
 

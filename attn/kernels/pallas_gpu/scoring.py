@@ -12,7 +12,6 @@ from typing import Any, Protocol, runtime_checkable
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jax.experimental.pallas import triton as plgpu
 
 from attn.kernels.call import Call
 from attn.kernels.fused import Plan
@@ -47,17 +46,11 @@ class Goals:
     chosen: tuple[int, ...]
     """Slots of the score's own arrays."""
     arrays: tuple[Goal, ...]
-    barrier: bool
 
     @property
     def own(self) -> list[tuple[int, Goal]]:
         """The score's own arrays: slots and goals."""
         return list(zip(self.chosen, self.arrays, strict=True))
-
-    def wait(self) -> None:
-        """For the program's other threads."""
-        if self.barrier:
-            plgpu.debug_barrier()
 
 
 @runtime_checkable
@@ -227,7 +220,8 @@ class ByFeature:
                 goal.put(jnp.zeros((*goal.shape, self.part), jnp.float32), self._span(turn))
 
         lax.fori_loop(0, self._parts(), clear, None)
-        goals.wait()
+        for goal in held:
+            goal.wait()
         kept = [goal for k, goal in goals.own if not self._wide(k)]
         return [jnp.zeros(goal.shape, jnp.float32) for goal in kept]
 
