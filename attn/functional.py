@@ -12,6 +12,7 @@ from attn.masks import Causal, Dense, Lengths, Mask, Places, Window, cleared, jo
 from attn.mods import Bias, ScoreMod
 from attn.pieces import checked
 from attn.scores import Dot, Score
+from attn.sharding import unsharded
 from attn.typing import Array, ArrayLike, Float
 from attn.weightings import Weighting
 
@@ -71,10 +72,14 @@ def attention(
     _check_operands(query=query, key=key, value=value)
     batched = query.ndim == 4
     places = Places(query_positions, key_positions)
-    call = _describe(query, key, value, score, mods, mask, weighting, places, precision)
-    output, lse = choose(call, backend).forward(call)
-    if not batched:
-        output, lse = output[0], lse[0]
+
+    def attend(*described: Any) -> tuple[Array, Array]:
+        call = _describe(precision, *described)
+        output, lse = choose(call, backend).forward(call)
+        return (output, lse) if batched else (output[0], lse[0])
+
+    described = query, key, value, score, mods, mask, weighting, places
+    output, lse = unsharded(attend, described, query, range(query.ndim - 1))
     return (output, lse) if return_lse else output
 
 
@@ -100,9 +105,13 @@ def attention_weights(
     query, key = jnp.asarray(query), jnp.asarray(key)
     _check_operands(query=query, key=key)
     places = Places(query_positions, key_positions)
-    call = _describe(query, key, None, score, mods, mask, weighting, places, precision)
-    weights = reference.weights(call)
-    return weights if query.ndim == 4 else weights[0]
+
+    def weigh(*described: Any) -> Array:
+        weights = reference.weights(_describe(precision, *described))
+        return weights if query.ndim == 4 else weights[0]
+
+    described = query, key, None, score, mods, mask, weighting, places
+    return unsharded(weigh, described, query, (0, 2, 1) if query.ndim == 4 else (1, 0))
 
 
 def dot_product_attention(
@@ -178,6 +187,7 @@ def dot_product_attention(
 
 
 def _describe(
+    precision: Precision,
     query: Array,
     key: Array,
     value: Array | None,
@@ -186,7 +196,6 @@ def _describe(
     mask: Mask | None,
     weighting: Weighting | None,
     places: Places,
-    precision: Precision,
 ) -> Call:
     """The call in its one form: rank 4, pieces checked, dense projections done."""
     name = _precision_name(precision)

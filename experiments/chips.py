@@ -15,7 +15,13 @@ from typing import Any, Literal
 
 import jax
 from jax.experimental.topologies import get_topology_desc
-from jax.sharding import AbstractDevice, AbstractMesh, SingleDeviceSharding, use_abstract_mesh
+from jax.sharding import (
+    AbstractDevice,
+    AbstractMesh,
+    AxisType,
+    SingleDeviceSharding,
+    use_abstract_mesh,
+)
 
 _H100 = """
 gpu_device_info {
@@ -117,7 +123,9 @@ def compile_for(chip: Chip, function: Callable[..., Any], *shapes: Any) -> jax.s
         lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=there),
         jax.eval_shape(lambda *leaves: leaves, *shapes),
     )
-    with use_abstract_mesh(AbstractMesh((1,), ("chip",), abstract_device=chip.abstract)):
+    # The axis is there because a mesh has one; Auto, it says nothing of how arrays are sharded.
+    mesh = AbstractMesh((1,), ("chip",), (AxisType.Auto,), abstract_device=chip.abstract)
+    with use_abstract_mesh(mesh):
         traced = jax.jit(function).trace(*arguments)
         return traced.lower(lowering_platforms=(chip.platform,)).compile()
 

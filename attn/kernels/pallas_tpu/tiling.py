@@ -29,6 +29,9 @@ def fitting(plan: Plan, backward: bool, largest: int) -> Layout:
     elif isinstance(score, Dot):
         # A mask's edge goes through smaller blocks with less of them beyond it.
         query, key = 512, 1024 if call.mask is None else 512
+        plain = call.mask is None or isinstance(call.mask, Causal)
+        if not backward and plain and _few_steps(plan):
+            query, key = 1024, 1024
         if call.mods or call.weighting is not None:
             query, key = 256, 512  # what they compute is unrolled, and takes long to compile
         if max(width, plan.value_width) > 256 or small():
@@ -42,9 +45,18 @@ def fitting(plan: Plan, backward: bool, largest: int) -> Layout:
 
 def small() -> bool:
     """Whether the machine has 16 MiB of vector memory, not 64 or more."""
+    return _kind().startswith(("TPU v2", "TPU v3", "TPU v4"))
+
+
+def _kind() -> str:
     device = jax.sharding.get_abstract_mesh().abstract_device
-    kind = jax.devices()[0].device_kind if device is None else device.device_kind
-    return kind.startswith(("TPU v2", "TPU v3", "TPU v4"))
+    return jax.devices()[0].device_kind if device is None else device.device_kind
+
+
+def _few_steps(plan: Plan) -> bool:
+    """Whether products are so quick that fewer steps gain more than a large diagonal loses."""
+    long = min(plan.sizes["query"], plan.sizes["key"]) >= 2048
+    return long and _kind().startswith(("TPU v6", "TPU7x"))
 
 
 def _unseen(plan: Plan) -> tuple[bool, bool]:

@@ -6,9 +6,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import AbstractMesh, AxisType, SingleDeviceSharding, use_abstract_mesh
 
 import attn
-from experiments.chips import CHIPS, compile_for, largest_buffer, missing, temporary_bytes
+from experiments.chips import (
+    CHIPS,
+    compile_for,
+    device,
+    largest_buffer,
+    missing,
+    temporary_bytes,
+)
 
 BACKENDS = {"v5e": "pallas_tpu", "v6e": "pallas_tpu", "h100": "pallas_gpu"}
 
@@ -20,6 +28,7 @@ SHAPES = {
     "odd": (2, 77, 131, 4, 2, 72, 40, "bfloat16"),
     "80-96": (1, 300, 200, 2, 1, 80, 96, "float32"),
     "wide": (1, 256, 256, 2, 2, 256, 256, "bfloat16"),
+    "long-wide": (1, 2048, 2048, 1, 1, 256, 256, "float32"),
     "one-query": (2, 1, 2048, 8, 2, 64, 64, "bfloat16"),
     "float16": (1, 128, 128, 2, 1, 40, 64, "float16"),
 }
@@ -97,7 +106,7 @@ def operands(batch, queries, keys, heads, key_heads, width, value_width, dtype):
 
 @pytest.mark.parametrize("name", SHAPES)
 def test_shapes_compile(chip, name):
-    mask = attn.Causal() if name in ("bf16-64", "80-96") else None
+    mask = attn.Causal() if name in ("bf16-64", "80-96", "long-wide") else None
     program = compiled(chip, operands(*SHAPES[name]), mask=mask)
     assert kernels(program) >= 3  # output, gradients along queries, gradients along keys
 
@@ -133,6 +142,26 @@ def test_memory_does_not_grow_with_pairs(chip, name):
     wide = 4 * 2 * LONG * 64  # a float32 operand
     assert temporary_bytes(program) <= 12 * wide
     assert largest_buffer(program).elements < LONG * LONG
+
+
+def test_explicit_axes_of_a_mesh(chip):
+    """A number's gradient adds up over several axes at once; no type may stand in its way."""
+    there = SingleDeviceSharding(device(CHIPS[chip]))
+    x = jax.ShapeDtypeStruct((2, 128, 2, 64), jnp.bfloat16, sharding=there)
+    slopes = jax.ShapeDtypeStruct((2,), jnp.float32, sharding=there)
+
+    def loss(query, key, value, slopes):
+        mods = (attn.ALiBi(slopes),)
+        output = attn.attention(query, key, value, mods=mods, backend=BACKENDS[chip])
+        return jnp.sum(output.astype(jnp.float32))
+
+    mesh = AbstractMesh(
+        (1,), ("there",), (AxisType.Explicit,), abstract_device=CHIPS[chip].abstract
+    )
+    with use_abstract_mesh(mesh):
+        traced = jax.jit(jax.grad(loss, (0, 1, 2, 3))).trace(x, x, x, slopes)
+        program = traced.lower(lowering_platforms=(CHIPS[chip].platform,)).compile()
+    assert kernels(program) >= 3
 
 
 @pytest.mark.parametrize("mask", [None, attn.Causal()], ids=["no mask", "causal"])
