@@ -97,6 +97,8 @@ class Cache:
         key: Shaped[Array, "B t K D"],
         value: Shaped[Array, "B t K E"],
         count: ArrayLike | None = None,
+        *,
+        answered: bool = False,
     ) -> "Cache":
         """The cache after `t` more tokens.
 
@@ -105,6 +107,8 @@ class Cache:
             value: of the tokens.
             count: [B] integers: how many of a row's tokens are there, the rest being padding. None
                 is all.
+            answered: whether the queries of these tokens have had their answer, a prompt's from
+                its own keys. Then a ring keeps what later tokens will see, however many come.
 
         Raises:
             ValueError: a shape or dtype is not the cache's, or a row's tokens do not fit.
@@ -121,7 +125,7 @@ class Cache:
         tokens = key.shape[1]
         given = jnp.full_like(self.length, tokens) if count is None else jnp.asarray(count)
         length = self.length + given.astype(jnp.int32)
-        self._check_room(length, tokens)
+        self._check_room(length, 1 if answered else tokens)
         token = jnp.arange(tokens, dtype=jnp.int32)
         position = self.length[:, None] + token
         kept = (token < given[:, None]) & (position >= length[:, None] - self.capacity)

@@ -1,30 +1,66 @@
-"""Recurrent layers, time-major inside, and the loop over time that they and the decoders share."""
+"""The loop over time that recurrent layers and decoders share."""
 
+import math
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-from flax import nnx
 from jax import lax
 
-from attn.typing import Array, Bool, Float
+from attn.typing import Array, ArrayLike, Bool, Float, Int
 
 Linear = Callable[[str, Array], Array]
 Cell = Callable[[Linear, Any, Any, Any], tuple[Any, Any]]
-Weights = dict[str, Array]
+Weights = dict[str, Any]
+"""Matrices `[inputs, outputs]` and `Windows`, by name."""
 Carry = Any
 
 
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Windows:
+    """A table of rows of which a step reads a window: a product with rows of the identity.
+
+    Among a loop's weights it costs each step its window, backward too, however long the table is.
+    """
+
+    table: ArrayLike
+    """[B, S, F]."""
+    size: int = field(metadata={"static": True})
+    """Rows of a window, at most S."""
+
+    def at(self, first: Int[Array, "B T"]) -> Float[Array, "B T size F"]:
+        """The windows that begin at row `first`, from 0 to S - size."""
+
+        def window(table: Array, first: Array) -> Array:
+            return lax.dynamic_slice_in_dim(table, first, self.size)
+
+        return jax.vmap(jax.vmap(window, (None, 0)))(self.table, first)
+
+
+def times(operand: Any, a: Array) -> Array:
+    """a @ matrix in the dtype of `a`; or the windows that begin at `a`."""
+    return operand.at(a) if isinstance(operand, Windows) else a @ operand.astype(a.dtype)
+
+
 def product(weights: Weights) -> Linear:
-    """linear(name, a) = a @ weights[name], in the dtype of `a`: what a cell is handed."""
-    return lambda name, a: a @ weights[name].astype(a.dtype)
+    """linear(name, a) = times(weights[name], a): what a cell is handed."""
+    return lambda name, a: times(weights[name], a)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(0, 5))
 def recur(
-    cell: Cell, weights: Weights, constants: Any, carry: Carry, xs: Any, reverse: bool = False
+    cell: Cell,
+    weights: Weights,
+    constants: Any,
+    carry: Carry,
+    xs: Any,
+    reverse: bool = False,
+    *,
+    unroll: int = 1,
+    remat: bool = False,
 ) -> tuple[Carry, Any]:
     """`lax.scan` of a cell, with the gradient of each weight computed in one product.
 
@@ -35,21 +71,57 @@ def recur(
     Args:
         cell: `cell(linear, constants, carry, x) -> (carry, y)`. It multiplies by weights through
             `linear(name, a)` only, each name once a step, and closes over no array.
-        weights: matrices `[inputs, outputs]` by name.
+        weights: matrices `[inputs, outputs]`, and tables read by `Windows`, by name.
         constants: a pytree the same at every step (gradients reach it).
         carry: the state before the first step.
         xs: a pytree with time as first axis.
         reverse: whether time runs from the last step to the first.
+        unroll: steps in one turn of the compiled loop.
+        remat: keep the carry of every √T-th step only and compute the steps between again in the
+            backward pass: memory for about 2√T steps instead of T, one product for each √T steps.
 
     Returns:
         The last carry and the `y` of every step, stacked.
     """
+    loop = partial(_recur, cell, reverse, unroll, weights, constants)
+    if not remat:
+        return loop(carry, xs)
+    steps = jax.tree.leaves(xs)[0].shape[0]
+    chunk = math.isqrt(max(steps - 1, 0)) + 1
+    whole = steps // chunk * chunk
+    many = jax.tree.map(lambda x: x[:whole].reshape(-1, chunk, *x.shape[1:]), xs)
+    rest = jax.tree.map(lambda x: x[whole:], xs)
+    if reverse:
+        carry, after = loop(carry, rest)
+    carry, ys = lax.scan(jax.checkpoint(loop, prevent_cse=False), carry, many, reverse=reverse)
+    if not reverse:
+        carry, after = loop(carry, rest)
+    ys = jax.tree.map(lambda y: y.reshape(whole, *y.shape[2:]), ys)
+    return carry, jax.tree.map(lambda y, z: jnp.concatenate([y, z]), ys, after)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2))
+def _recur(
+    cell: Cell,
+    reverse: bool,
+    unroll: int,
+    weights: Weights,
+    constants: Any,
+    carry: Carry,
+    xs: Any,
+) -> tuple[Carry, Any]:
     step = partial(cell, product(weights), constants)
-    return lax.scan(step, carry, xs, reverse=reverse)
+    return lax.scan(step, carry, xs, reverse=reverse, unroll=unroll)
 
 
 def _recur_forward(
-    cell: Cell, weights: Weights, constants: Any, carry: Carry, xs: Any, reverse: bool
+    cell: Cell,
+    reverse: bool,
+    unroll: int,
+    weights: Weights,
+    constants: Any,
+    carry: Carry,
+    xs: Any,
 ) -> tuple[tuple[Carry, Any], Any]:
     def tapped(constants: Any, carry: Carry, xs: Any, taps: Weights) -> tuple[Any, Weights]:
         """The loop with a zero added to each product, so that its cotangent can be asked for."""
@@ -62,12 +134,12 @@ def _recur_forward(
                 if name in factors:
                     raise ValueError(f"a cell may multiply by {name!r} once a step")
                 factors[name] = a
-                return a @ weights[name].astype(a.dtype) + tap[name]
+                return times(weights[name], a) + tap[name]
 
             carry, y = cell(linear, constants, carry, x)
             return carry, (y, factors)
 
-        carry, (ys, factors) = lax.scan(step, carry, (xs, taps), reverse=reverse)
+        carry, (ys, factors) = lax.scan(step, carry, (xs, taps), reverse=reverse, unroll=unroll)
         return (carry, ys), factors
 
     taps = _zero_taps(cell, weights, constants, carry, xs)
@@ -75,20 +147,31 @@ def _recur_forward(
     return out, (vjp, factors, weights)
 
 
-def _recur_backward(cell: Cell, reverse: bool, residuals: Any, cotangent: Any) -> tuple:
+def _recur_backward(
+    cell: Cell, reverse: bool, unroll: int, residuals: Any, cotangent: Any
+) -> tuple:
     vjp, factors, weights = residuals
     d_constants, d_carry, d_xs, d_taps = vjp(cotangent)
 
-    def gradient(name: str, weight: Array) -> Array:
+    def gradient(name: str, operand: Any) -> Any:
         if name not in factors:
-            return jnp.zeros_like(weight)
-        a, d_product = factors[name], d_taps[name]
-        rows = (tuple(range(a.ndim - 1)),) * 2
-        wide = jnp.promote_types(a.dtype, jnp.float32)
-        d_weight = lax.dot_general(a, d_product, (rows, ((), ())), preferred_element_type=wide)
-        return d_weight.astype(weight.dtype)
+            return jax.tree.map(jnp.zeros_like, operand)
+        return _gradient(operand, factors[name], d_taps[name])
 
     return {k: gradient(k, w) for k, w in weights.items()}, d_constants, d_carry, d_xs
+
+
+def _gradient(operand: Any, a: Array, d_product: Array) -> Any:
+    """Of a matrix or a table, from the factors and cotangents of every step."""
+    wide = jnp.promote_types(d_product.dtype, jnp.float32)
+    if isinstance(operand, Windows):
+        table = Windows(operand.table.astype(wide), operand.size)
+        transpose = jax.vjp(lambda table: jax.vmap(table.at)(a), table)[1]
+        (d_table,) = transpose(d_product.astype(wide))
+        return Windows(d_table.table.astype(operand.table.dtype), operand.size)
+    rows = (tuple(range(a.ndim - 1)),) * 2
+    d_weight = lax.dot_general(a, d_product, (rows, ((), ())), preferred_element_type=wide)
+    return d_weight.astype(operand.dtype)
 
 
 def _zero_taps(cell: Cell, weights: Weights, constants: Any, carry: Carry, xs: Any) -> Weights:
@@ -97,7 +180,7 @@ def _zero_taps(cell: Cell, weights: Weights, constants: Any, carry: Carry, xs: A
 
     def trace(carry: Carry, x: Any) -> None:
         def linear(name: str, a: Array) -> Array:
-            y = a @ weights[name].astype(a.dtype)
+            y = times(weights[name], a)
             shapes[name] = y
             return y
 
@@ -105,156 +188,20 @@ def _zero_taps(cell: Cell, weights: Weights, constants: Any, carry: Carry, xs: A
         shapes.update({k: (y.shape, y.dtype) for k, y in shapes.items()})
 
     steps = jax.tree.leaves(xs)[0].shape[0]
-    jax.eval_shape(trace, carry, jax.tree.map(lambda x: x[0], xs))
+    x = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), xs)
+    jax.eval_shape(trace, carry, x)
     return {k: jnp.zeros((steps, *shape), dtype) for k, (shape, dtype) in shapes.items()}
 
 
-recur.defvjp(_recur_forward, _recur_backward)
+_recur.defvjp(_recur_forward, _recur_backward)
 
 
 def hold(real: Bool[Array, "B"] | None, new: Any, old: Any) -> Any:
     """`new` where a row has a token at this step, `old` where it has padding."""
     if real is None:
         return new
-    return jax.tree.map(lambda n, o: jnp.where(real[:, None], n, o), new, old)
 
+    def held(n: Array, o: Array) -> Array:
+        return jnp.where(real.reshape(-1, *[1] * (n.ndim - 1)), n, o)
 
-def lstm_update(gates: Float[Array, "B gates"], cell: Float[Array, "B n"]) -> tuple[Array, Array]:
-    """(cell, hidden) from the summed inputs of the input, forget, candidate and output gates."""
-    i, f, g, o = jnp.split(gates, 4, axis=-1)
-    cell = jax.nn.sigmoid(f) * cell + jax.nn.sigmoid(i) * jnp.tanh(g)
-    return cell, jax.nn.sigmoid(o) * jnp.tanh(cell)
-
-
-def gru_update(
-    linear: Linear, gates: Float[Array, "B gates"], state: Float[Array, "B n"]
-) -> Float[Array, "B n"]:
-    """Bahdanau et al. 2014, appendix A.1.1: the next state of a gated recurrent unit.
-
-    `gates` holds what update z, reset r and candidate get from the inputs; `linear` multiplies by
-    "gates" (z and r) and "candidate". The state is reset *before* the recurrent product,
-    s~ = tanh(... + U (r * s)), and z weighs the candidate, s = (1 - z) s + z s~: Flax's cell does
-    both the other way round.
-    """
-    n = state.shape[-1]
-    z, r = jnp.split(jax.nn.sigmoid(gates[:, : 2 * n] + linear("gates", state)), 2, axis=-1)
-    candidate = jnp.tanh(gates[:, 2 * n :] + linear("candidate", r * state))
-    return (1 - z) * state + z * candidate
-
-
-def _lstm_cell(linear: Linear, constants: None, carry: Carry, x: Any) -> tuple[Carry, Array]:
-    gates, real = x
-    cell, hidden = carry
-    new = lstm_update(gates + linear("recurrent", hidden), cell)
-    carry = hold(real, new, carry)
-    return carry, carry[1]
-
-
-def _gru_cell(linear: Linear, constants: None, state: Array, x: Any) -> tuple[Array, Array]:
-    gates, real = x
-    state = hold(real, gru_update(linear, gates, state), state)
-    return state, state
-
-
-class LSTM(nnx.Module):
-    """One layer of long short-term memory; the product with the inputs is one for all steps.
-
-    Args:
-        inputs: width of an input.
-        width: width n of the cell and the hidden state.
-        init: initializer of both matrices (the bias starts at zero).
-        dtype: of the computation; parameters are float32.
-    """
-
-    def __init__(
-        self, inputs: int, width: int, *, init: Any, dtype: Any = jnp.float32, rngs: nnx.Rngs
-    ):
-        self.width, self.dtype = width, dtype
-        self.input = nnx.Linear(inputs, 4 * width, kernel_init=init, dtype=dtype, rngs=rngs)
-        self.recurrent = nnx.Param(init(rngs.params(), (width, 4 * width), jnp.float32))
-
-    def __call__(
-        self, xs: Float[Array, "T B i"], carry: Carry, real: Bool[Array, "T B"] | None = None
-    ) -> tuple[Carry, Float[Array, "T B n"]]:
-        """Reads a sequence; steps that are not `real` leave the state as it was.
-
-        Returns the last (cell, hidden) and every hidden state.
-        """
-        return self.run(self.input(xs), carry, real)
-
-    def run(
-        self, gates: Float[Array, "T B gates"], carry: Carry, real: Bool[Array, "T B"] | None = None
-    ) -> tuple[Carry, Float[Array, "T B n"]]:
-        """`__call__`, given what the gates get from the inputs."""
-        return recur(_lstm_cell, self.weights(), None, carry, (gates, real))
-
-    def weights(self) -> Weights:
-        """The matrices of the loop, by the names that the cell gives them."""
-        return {"recurrent": self.recurrent[...]}
-
-    def bias(self) -> Float[Array, "gates"]:
-        """Of the gates."""
-        assert self.input.bias is not None
-        return self.input.bias[...].astype(self.dtype)
-
-    def start(self, rows: int) -> Carry:
-        """(cell, hidden), zero."""
-        return (jnp.zeros((rows, self.width), self.dtype),) * 2
-
-
-class GRU(nnx.Module):
-    """One layer of Bahdanau's gated unit (`gru_update`), in either direction of time.
-
-    Args:
-        inputs: width of an input.
-        width: width n of the state.
-        init: initializer of the input matrix; recurrent matrices start orthogonal, biases at zero.
-        dtype: of the computation; parameters are float32.
-    """
-
-    def __init__(
-        self, inputs: int, width: int, *, init: Any, dtype: Any = jnp.float32, rngs: nnx.Rngs
-    ):
-        self.width, self.dtype = width, dtype
-        self.input = nnx.Linear(inputs, 3 * width, kernel_init=init, dtype=dtype, rngs=rngs)
-        self.gates = nnx.Param(orthogonal_blocks(rngs, width, 2))
-        self.candidate = nnx.Param(orthogonal_blocks(rngs, width, 1))
-
-    def __call__(
-        self,
-        xs: Float[Array, "T B i"],
-        state: Float[Array, "B n"],
-        real: Bool[Array, "T B"] | None = None,
-        reverse: bool = False,
-    ) -> tuple[Float[Array, "B n"], Float[Array, "T B n"]]:
-        """Reads a sequence; steps that are not `real` leave the state as it was.
-
-        Returns the last state and every state.
-        """
-        return self.run(self.input(xs), state, real, reverse)
-
-    def run(
-        self,
-        gates: Float[Array, "T B gates"],
-        state: Float[Array, "B n"],
-        real: Bool[Array, "T B"] | None = None,
-        reverse: bool = False,
-    ) -> tuple[Float[Array, "B n"], Float[Array, "T B n"]]:
-        """`__call__`, given what the gates get from the inputs."""
-        return recur(_gru_cell, self.weights(), None, state, (gates, real), reverse)
-
-    def weights(self) -> Weights:
-        """The matrices of the loop, by the names that the cell gives them."""
-        return {"gates": self.gates[...], "candidate": self.candidate[...]}
-
-    def start(self, rows: int) -> Float[Array, "B n"]:
-        """The zero state."""
-        return jnp.zeros((rows, self.width), self.dtype)
-
-
-def orthogonal_blocks(rngs: nnx.Rngs, width: int, blocks: int) -> Float[Array, "n columns"]:
-    """Side by side, one orthogonal matrix for each gate."""
-    init = nnx.initializers.orthogonal()
-    return jnp.concatenate(
-        [init(rngs.params(), (width, width), jnp.float32) for _ in range(blocks)], axis=1
-    )
+    return jax.tree.map(held, new, old)

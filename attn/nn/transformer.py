@@ -1,5 +1,6 @@
-"""The Transformer's layers (Vaswani et al. 2017, section 3)."""
+"""The Transformer's layers (Vaswani et al. 2017, section 3), and what has been changed in them."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -7,109 +8,137 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from attn.functional import attention, attention_weights
-from attn.masks import Causal, Lengths, Mask
+from attn.decode import Cache
+from attn.masks import Lengths, Mask
+from attn.mods import ScoreMod
+from attn.nn.multi_head import MultiHeadAttention
 from attn.nn.noise import Noise
-from attn.typing import Array, ArrayLike, Float
+from attn.positions import Rope, Scaling
+from attn.typing import Array, ArrayLike, Float, Int
+
+Activation = Literal["relu", "gelu", "gelu_tanh", "swiglu"]
+
+_ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
+    "relu": jax.nn.relu,
+    "gelu": lambda x: jax.nn.gelu(x, approximate=False),
+    "gelu_tanh": jax.nn.gelu,
+    "swiglu": jax.nn.silu,
+}
+
+
+@dataclass(frozen=True)
+class LayerConfig:
+    """What a Transformer's layers are made of: every choice is a field of the model's config."""
+
+    width: int = 128
+    layers: int = 2
+    """Of every stack."""
+    heads: int = 4
+    kv_heads: int | None = None
+    """Heads of keys and values (None: `heads`); 1 is multi-query attention."""
+    head_width: int | None = None
+    """Width of a head's queries and keys (None: `width` / `heads`)."""
+    feed_forward: float | int = 4
+    """Units of the feed-forward layers, as a multiple of `width`."""
+    activation: Activation = "relu"
+    """Between the feed-forward's two maps; swiglu gates them (Shazeer 2020)."""
+    norm: Literal["pre", "post"] = "pre"
+    """Normalise what a sub-layer reads, or its sum with what it read (the paper's)."""
+    normalization: Literal["layer", "rms"] = "layer"
+    norm_eps: float = 1e-6
+    positions: Literal["none", "sinusoidal", "learned", "rope", "alibi", "t5"] = "sinusoidal"
+    """On the embeddings (sinusoidal, learned), on queries and keys (rope) or on scores (alibi, t5's
+    relative biases, one table for all layers of a stack)."""
+    max_length: int = 512
+    """Longest sequence that learned positions know."""
+    rope_base: float = 10000.0
+    rope_fraction: float = 1.0
+    """Of a head's columns that rope turns."""
+    rope_halves: bool = False
+    """Turn column c with column c + D/2, as Llama's checkpoints have it."""
+    rope_scaling: Scaling = "none"
+    """How rope reads texts longer than those of training: see `attn.positions.Rope`."""
+    rope_factor: float = 1.0
+    trained_length: int = 2048
+    """Tokens that rope's scaling starts from."""
+    qk_norm: bool = False
+    """Normalise queries and keys, head by head."""
+    softcap: float | None = None
+    """Bound scores to within plus and minus this, smoothly."""
+    window: int | None = None
+    """Tokens that self-attention sees on either side, its own counted (None: all)."""
+    sinks: bool = False
+    """A learned logit a head that takes weight to nothing, in self-attention."""
+    bias: bool = True
+    """Of all linear maps but the output layer."""
+    scale_embedding: bool = True
+    """Multiply embeddings by the root of `width` (section 3.4)."""
+    dropout: float = 0.1
+    """On every sub-layer's output and on the sums of embeddings and positions (section 5.4)."""
+    attention_dropout: float = 0.0
+    """On attention weights."""
+    backend: str = "auto"
+    """That computes attention: a name of `attn.kernels.BACKENDS`."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """Of the computation; parameters are float32."""
+
+    def kinds(self) -> dict[str, Any]:
+        """What every linear map is built with."""
+        init = nnx.initializers.xavier_uniform()
+        return {"use_bias": self.bias, "kernel_init": init, "dtype": jnp.dtype(self.dtype)}
+
+    def rope(self) -> Rope | None:
+        """How self-attention turns queries and keys."""
+        if self.positions != "rope":
+            return None
+        fields = (self.rope_base, self.rope_fraction, self.rope_halves, self.rope_scaling)
+        return Rope(*fields, self.rope_factor, self.trained_length)
+
+    def normalizer(self, rngs: nnx.Rngs) -> nnx.Module:
+        """A layer's normalisation."""
+        kind = nnx.LayerNorm if self.normalization == "layer" else nnx.RMSNorm
+        return kind(self.width, epsilon=self.norm_eps, dtype=jnp.dtype(self.dtype), rngs=rngs)
 
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
-class Cache:
-    """Keys and values of the positions seen, in the first `length` places of each row."""
+class Source:
+    """Keys and values of a source, projected once for all target steps."""
 
     key: ArrayLike
-    """[B, S, N, D]."""
+    """[B, S, K, D]."""
     value: ArrayLike
-    """[B, S, N, D]."""
-    length: ArrayLike
+    """[B, S, K, E]."""
+    lengths: ArrayLike
     """[B], int32."""
-
-    def append(self, key: Float[Array, "B 1 N D"], value: Float[Array, "B 1 N D"]) -> "Cache":
-        """Puts one position after the last of each row."""
-        place = jax.vmap(lambda old, new, at: jax.lax.dynamic_update_slice(old, new, (at, 0, 0)))
-        return Cache(
-            place(self.key, key, self.length),
-            place(self.value, value, self.length),
-            self.length + 1,
-        )
-
-
-class MultiHeadAttention(nnx.Module):
-    """Section 3.2.2: heads of width D = width / heads, side by side, of a scaled dot product.
-
-    Args:
-        width: width of inputs and output.
-        heads: number of heads N.
-        dtype: of the computation; parameters are float32.
-
-    Raises:
-        ValueError: the heads do not divide the width.
-    """
-
-    def __init__(self, width: int, heads: int, *, dtype: Any = jnp.float32, rngs: nnx.Rngs):
-        if width % heads:
-            raise ValueError(f"width: expected a multiple of heads={heads}, got {width}")
-        self.heads = heads
-
-        def linear(outputs: int) -> nnx.Linear:
-            init = nnx.initializers.xavier_uniform()
-            return nnx.Linear(width, outputs, kernel_init=init, dtype=dtype, rngs=rngs)
-
-        self.query, self.key, self.value, self.out = (linear(width) for _ in range(4))
-
-    def __call__(
-        self,
-        xs: Float[Array, "B T H"],
-        key: Float[Array, "B S N D"],
-        value: Float[Array, "B S N D"],
-        mask: Mask | None,
-    ) -> Float[Array, "B T H"]:
-        """What each of `xs` sees of keys and values that `project` made."""
-        out = attention(self._split(self.query(xs)), key, value, mask=mask)
-        return self.out(out.reshape(*out.shape[:2], -1))
-
-    def project(self, memory: Float[Array, "B S H"]) -> tuple[Array, Array]:
-        """Keys and values `[B, S, N, D]` of what is looked at."""
-        return self._split(self.key(memory)), self._split(self.value(memory))
-
-    def weights(
-        self, xs: Float[Array, "B T H"], key: Float[Array, "B S N D"], mask: Mask | None
-    ) -> Float[Array, "B N T S"]:
-        """The weights behind `__call__`'s output."""
-        return attention_weights(self._split(self.query(xs)), key, mask=mask)
-
-    def _split(self, xs: Float[Array, "B T H"]) -> Float[Array, "B T N D"]:
-        return xs.reshape(*xs.shape[:2], self.heads, -1)
 
 
 class FeedForward(nnx.Module):
-    """Section 3.3: two linear maps with a ReLU between."""
+    """Section 3.3: two linear maps, the first one's output activated or gated."""
 
-    def __init__(self, width: int, hidden: int, *, dtype: Any = jnp.float32, rngs: nnx.Rngs):
-        init = nnx.initializers.xavier_uniform()
-        self.inner = nnx.Linear(width, hidden, kernel_init=init, dtype=dtype, rngs=rngs)
-        self.outer = nnx.Linear(hidden, width, kernel_init=init, dtype=dtype, rngs=rngs)
+    def __init__(self, config: LayerConfig, *, rngs: nnx.Rngs):
+        hidden, kinds = round(config.feed_forward * config.width), config.kinds()
+        self.activation = config.activation
+        self.inner = nnx.Linear(config.width, hidden, rngs=rngs, **kinds)
+        self.gate: Any = nnx.data(None)
+        if config.activation == "swiglu":
+            self.gate = nnx.Linear(config.width, hidden, rngs=rngs, **kinds)
+        self.outer = nnx.Linear(hidden, config.width, rngs=rngs, **kinds)
 
     def __call__(self, xs: Float[Array, "B T H"]) -> Float[Array, "B T H"]:
         """The same map at every position."""
-        return self.outer(jax.nn.relu(self.inner(xs)))
+        activate = _ACTIVATIONS[self.activation]
+        if self.gate is None:
+            return self.outer(activate(self.inner(xs)))
+        return self.outer(activate(self.gate(xs)) * self.inner(xs))
 
 
 class Residual(nnx.Module):
     """norm "pre": x + dropout(f(norm(x))); "post", the paper's: norm(x + dropout(f(x)))."""
 
-    def __init__(
-        self,
-        width: int,
-        norm: Literal["pre", "post"],
-        dropout: float,
-        *,
-        dtype: Any = jnp.float32,
-        rngs: nnx.Rngs,
-    ):
-        self.place, self.dropout = norm, dropout
-        self.norm = nnx.LayerNorm(width, dtype=dtype, rngs=rngs)
+    def __init__(self, config: LayerConfig, *, rngs: nnx.Rngs):
+        self.place, self.dropout = config.norm, config.dropout
+        self.norm = config.normalizer(rngs)
 
     def before(self, xs: Float[Array, "B T H"]) -> Float[Array, "B T H"]:
         """What the sub-layer reads."""
@@ -123,90 +152,125 @@ class Residual(nnx.Module):
         return total if self.place == "pre" else self.norm(total)
 
 
-class EncoderLayer(nnx.Module):
-    """Self-attention, then feed-forward, each a residual."""
+class Block(nnx.Module):
+    """Self-attention, attention to a source if there is one, feed-forward, each a residual.
 
-    def __init__(
-        self,
-        width: int,
-        heads: int,
-        hidden: int,
-        norm: Literal["pre", "post"],
-        dropout: float,
-        *,
-        dtype: Any = jnp.float32,
-        rngs: nnx.Rngs,
-    ):
-        self.attention = MultiHeadAttention(width, heads, dtype=dtype, rngs=rngs)
-        self.feed_forward = FeedForward(width, hidden, dtype=dtype, rngs=rngs)
-        self.residuals = nnx.List(
-            [Residual(width, norm, dropout, dtype=dtype, rngs=rngs) for _ in range(2)]
+    Args:
+        config: what it is made of.
+        cross: whether it attends to a source.
+    """
+
+    def __init__(self, config: LayerConfig, *, cross: bool = False, rngs: nnx.Rngs):
+        queries = None if config.head_width is None else config.head_width * config.heads
+        sizes = (config.heads, config.width, queries, config.width, config.kv_heads)
+        kinds: dict[str, Any] = {
+            "dropout_rate": config.attention_dropout,
+            "normalize_qk": "rms"
+            if config.qk_norm and config.normalization == "rms"
+            else config.qk_norm,
+            "softcap": config.softcap,
+            "backend": config.backend,
+            "rngs": rngs,
+            **config.kinds(),
+        }
+        self.attention = MultiHeadAttention(
+            *sizes, rope=config.rope(), window=config.window, sinks=config.sinks, **kinds
         )
+        self.cross: Any = MultiHeadAttention(*sizes, **kinds) if cross else nnx.data(None)
+        self.feed_forward = FeedForward(config, rngs=rngs)
+        self.residuals = nnx.List([Residual(config, rngs=rngs) for _ in range(2 + cross)])
 
     def __call__(
-        self, xs: Float[Array, "B S H"], mask: Mask, noise: Noise | None
-    ) -> Float[Array, "B S H"]:
-        """One layer over the source."""
-        attend, feed = self.residuals
-        inner = attend.before(xs)
-        out = self.attention(inner, *self.attention.project(inner), mask)
-        xs = attend.after(xs, out, noise and noise.at(0))
-        return feed.after(xs, self.feed_forward(feed.before(xs)), noise and noise.at(1))
-
-
-class DecoderLayer(nnx.Module):
-    """Self-attention, attention to the source, feed-forward, each a residual."""
-
-    def __init__(
         self,
-        width: int,
-        heads: int,
-        hidden: int,
-        norm: Literal["pre", "post"],
-        dropout: float,
+        xs: Float[Array, "B T H"],
         *,
-        dtype: Any = jnp.float32,
-        rngs: nnx.Rngs,
-    ):
-        self.self_attention = MultiHeadAttention(width, heads, dtype=dtype, rngs=rngs)
-        self.cross_attention = MultiHeadAttention(width, heads, dtype=dtype, rngs=rngs)
-        self.feed_forward = FeedForward(width, hidden, dtype=dtype, rngs=rngs)
-        self.residuals = nnx.List(
-            [Residual(width, norm, dropout, dtype=dtype, rngs=rngs) for _ in range(3)]
+        mask: Mask | None = None,
+        mods: Sequence[ScoreMod] = (),
+        source: Source | None = None,
+        noise: Noise | None = None,
+    ) -> Float[Array, "B T H"]:
+        """One layer over all positions."""
+
+        def attend(inner: Array) -> tuple[Array, None]:
+            return self.attention(inner, mask=mask, mods=mods, noise=noise and noise.at(3)), None
+
+        return self._through(xs, attend, source, noise)[0]
+
+    def prefill(
+        self,
+        xs: Float[Array, "B t H"],
+        cache: Cache,
+        *,
+        mask: Mask,
+        mods: Sequence[ScoreMod] = (),
+        count: Int[Array, "B"] | None = None,
+    ) -> tuple[Float[Array, "B t H"], Cache]:
+        """One layer over a prompt; the empty cache is filled with it."""
+
+        def attend(inner: Array) -> tuple[Array, Cache]:
+            return self.attention.prefill(inner, cache, mask=mask, mods=mods, count=count)
+
+        return self._through(xs, attend, None, None)[:2]
+
+    def extend(
+        self,
+        xs: Float[Array, "B t H"],
+        cache: Cache,
+        *,
+        mods: Sequence[ScoreMod] = (),
+        source: Source | None = None,
+        count: Int[Array, "B"] | None = None,
+    ) -> tuple[Float[Array, "B t H"], Cache]:
+        """One layer over the next positions; the cache gains them."""
+
+        def attend(inner: Array) -> tuple[Array, Cache]:
+            return self.attention.extend(inner, cache, mods=mods, count=count)
+
+        return self._through(xs, attend, source, None)[:2]
+
+    def maps(
+        self,
+        xs: Float[Array, "B T H"],
+        *,
+        mask: Mask | None = None,
+        mods: Sequence[ScoreMod] = (),
+        source: Source | None = None,
+    ) -> tuple[Float[Array, "B T H"], Float[Array, "B N T T"], Float[Array, "B N T S"] | None]:
+        """`__call__`, and the weights of self-attention and of attention to the source."""
+
+        def attend(inner: Array) -> tuple[Array, Array]:
+            return self.attention(inner, mask=mask, mods=mods, return_weights=True)
+
+        return self._through(xs, attend, source, None, look=True)
+
+    def _through(
+        self,
+        xs: Array,
+        attend: Callable[[Array], tuple[Array, Any]],
+        source: Source | None,
+        noise: Noise | None,
+        look: bool = False,
+    ) -> tuple[Array, Any, Any]:
+        """The sub-layers in turn; what self-attention gave beside its output; cross weights."""
+        first, *cross, last = self.residuals
+        out, beside = attend(first.before(xs))
+        xs = first.after(xs, out, noise and noise.at(0))
+        weights = None
+        if source is not None:
+            out, weights = self._crossed(cross[0].before(xs), source, noise and noise.at(4), look)
+            xs = cross[0].after(xs, out, noise and noise.at(1))
+        out = self.feed_forward(last.before(xs))
+        return last.after(xs, out, noise and noise.at(2)), beside, weights
+
+    def _crossed(
+        self, inner: Array, source: Source, noise: Noise | None, look: bool
+    ) -> tuple[Array, Array | None]:
+        found = self.cross.attend(
+            self.cross.ask(inner),
+            source.key,
+            source.value,
+            mask=Lengths(key=source.lengths),
+            noise=noise,
+            return_weights=look,
         )
-
-    def __call__(
-        self, xs: Float[Array, "B T H"], source: Cache, noise: Noise | None
-    ) -> Float[Array, "B T H"]:
-        """One layer over all target positions, each seeing itself and those before."""
-        return self._rest(self._looked_back(xs, noise), source, noise)
-
-    def step(
-        self, xs: Float[Array, "B 1 H"], source: Cache, seen: Cache
-    ) -> tuple[Float[Array, "B 1 H"], Cache]:
-        """One layer over the next target position; `seen` gains it."""
-        attend = self.residuals[0]
-        inner = attend.before(xs)
-        seen = seen.append(*self.self_attention.project(inner))
-        out = self.self_attention(inner, seen.key, seen.value, Lengths(key=seen.length))
-        return self._rest(attend.after(xs, out, None), source, None), seen
-
-    def weights(self, xs: Float[Array, "B T H"], source: Cache) -> Float[Array, "B N T S"]:
-        """How the layer's heads look at the source."""
-        inner = self.residuals[1].before(self._looked_back(xs, None))
-        return self.cross_attention.weights(inner, source.key, Lengths(key=source.length))
-
-    def _looked_back(self, xs: Float[Array, "B T H"], noise: Noise | None) -> Float[Array, "B T H"]:
-        attend = self.residuals[0]
-        inner = attend.before(xs)
-        out = self.self_attention(inner, *self.self_attention.project(inner), Causal())
-        return attend.after(xs, out, noise and noise.at(0))
-
-    def _rest(
-        self, xs: Float[Array, "B T H"], source: Cache, noise: Noise | None
-    ) -> Float[Array, "B T H"]:
-        _, cross, feed = self.residuals
-        mask = Lengths(key=source.length)
-        out = self.cross_attention(cross.before(xs), source.key, source.value, mask)
-        xs = cross.after(xs, out, noise and noise.at(1))
-        return feed.after(xs, self.feed_forward(feed.before(xs)), noise and noise.at(2))
+        return found if look else (found, None)

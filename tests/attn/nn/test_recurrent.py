@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jax import lax
 
-from attn.nn.recurrent import GRU, LSTM, product, recur
+from attn.nn import GRU, LSTM, LSTMN, RNN, Bidirectional, Stack
+from attn.nn.recurrent import product, recur
 
 
 def _cell(linear, constants, carry, x):
@@ -76,7 +77,7 @@ def test_a_product_used_twice_is_refused():
         jax.grad(lambda w: recur(twice, w, None, carry, xs)[0].sum())(weights)
 
 
-@pytest.mark.parametrize("layer", [LSTM, GRU])
+@pytest.mark.parametrize("layer", [RNN, LSTM, GRU])
 def test_padding_holds_the_state_of_each_row(layer):
     lengths = jnp.array([5, 2, 0])
     layer = layer(3, 4, init=nnx.initializers.normal(0.5), rngs=nnx.Rngs(0))
@@ -108,3 +109,88 @@ def test_lstm_is_flax_lstm():
     np.testing.assert_allclose(cell, carry[0], atol=1e-6)
     np.testing.assert_allclose(hidden, carry[1], atol=1e-6)
     np.testing.assert_allclose(ys[-1], y, atol=1e-6)
+
+
+def test_rnn_is_elmans():
+    layer = RNN(3, 4, init=nnx.initializers.normal(0.5), rngs=nnx.Rngs(0))
+    layer.input.bias[...] = jnp.linspace(-1, 1, 4)
+    xs = np.asarray(jax.random.normal(jax.random.key(1), (5, 2, 3)))
+    state = np.zeros((2, 4))
+    _, states = layer(jnp.asarray(xs), layer.start(2))
+    for x, got in zip(xs, states, strict=True):
+        fed = x @ layer.input.kernel[...] + layer.input.bias[...]
+        state = np.tanh(fed + state @ layer.recurrent[...])
+        np.testing.assert_allclose(got, state, atol=1e-6)
+
+
+def test_both_directions_read_the_whole_text_and_no_padding():
+    options = {"init": nnx.initializers.normal(0.5), "rngs": nnx.Rngs(0)}
+    both = Bidirectional(GRU(3, 4, **options), GRU(3, 4, **options))
+    xs = jax.random.normal(jax.random.key(1), (5, 1, 3))
+    real = jnp.arange(5)[:, None] < 3
+
+    def read(xs, real=None):
+        return both.read(lambda linear: linear(xs), both.start(1), real)
+
+    (last, first), states = read(xs, real)
+    (want_last, want_first), want = read(xs[:3])
+    np.testing.assert_allclose(states[:3], want, atol=1e-6)
+    np.testing.assert_allclose(last, want_last, atol=1e-6)
+    np.testing.assert_allclose(first, want_first, atol=1e-6)
+    backwards, _ = both.backward(xs[:3][::-1], both.backward.start(1))
+    np.testing.assert_allclose(first, backwards, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", [RNN, LSTM, GRU, LSTMN])
+def test_a_stack_steps_as_it_reads(kind):
+    options = {"init": nnx.initializers.normal(0.5), "rngs": nnx.Rngs(0)}
+    stack = Stack(lambda inputs: kind(inputs, 4, **options), 2, 9, 3, dropout=0.0, **options)
+    tokens = jnp.array([[3, 4, 5, 6], [6, 7, 8, 3]])
+    last, want = stack(tokens, stack.start(2, 4), None)
+    carries = stack.start(2, 4)
+    for t in range(4):
+        carries, hidden = stack.step(tokens[:, t], carries)
+        np.testing.assert_allclose(hidden, want[t], atol=1e-6)
+    for got, leaf in zip(jax.tree.leaves(carries), jax.tree.leaves(last), strict=True):
+        np.testing.assert_allclose(got, leaf, atol=1e-6)
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("steps", [1, 9, 11])
+def test_what_is_computed_again_is_the_same(steps, reverse):
+    weights, shift, carry, xs = _inputs(0, steps, 2, 4)
+    weights = {name: w / 4 for name, w in weights.items()}  # or states grow, and rounding with them
+    mask = jnp.arange(4) % 2
+
+    def loss(remat, weights, shift, carry, xs):
+        last, (ys, totals) = recur(_cell, weights, (shift, mask), carry, xs, reverse, remat=remat)
+        seen = (jnp.sin(ys) * jnp.arange(steps)[:, None, None]).sum() + jnp.cos(totals).sum()
+        return jnp.tanh(last).sum() + seen
+
+    def gradient(remat):
+        run = jax.value_and_grad(partial(loss, remat), argnums=(0, 1, 2, 3))
+        return jax.tree.leaves(jax.jit(run)(weights, shift, carry, xs))
+
+    for got, want in zip(gradient(True), gradient(False), strict=True):
+        np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(("kind", "share"), [(LSTM, 0.6), (LSTMN, 0.2)])
+def test_computing_again_saves_memory(kind, share):
+    """Temporary bytes of a long sequence's gradient, as the compiler plans them."""
+    xs = jnp.zeros((256, 4, 32))
+
+    def temporary(remat):
+        layer = kind(32, 32, init=nnx.initializers.normal(0.5), remat=remat, rngs=nnx.Rngs(0))
+        graphdef, params = nnx.split(layer)
+
+        def loss(params, xs):
+            layer = nnx.merge(graphdef, params, copy=True)
+            return (layer(xs, layer.start(4, 256))[1] ** 2).sum()
+
+        compiled = jax.jit(jax.grad(loss)).lower(params, xs).compile()
+        return compiled.memory_analysis().temp_size_in_bytes
+
+    again, kept = temporary(True), temporary(False)
+    print(kind.__name__, again, kept)
+    assert again < share * kept
