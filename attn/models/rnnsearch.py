@@ -11,8 +11,9 @@ from attn.models.protocol import PAD, State
 from attn.models.seq2seq import DECODER, ENCODER
 from attn.models.source import source_lengths
 from attn.nn.attention import AdditiveAttention, Annotations
+from attn.nn.cells import GRU, Bidirectional, gru_update, orthogonal_blocks
 from attn.nn.noise import Noise, drop
-from attn.nn.recurrent import GRU, Linear, Weights, gru_update, orthogonal_blocks, product, recur
+from attn.nn.recurrent import Linear, Weights, product, recur
 from attn.nn.words import Words
 from attn.scores import Score
 from attn.typing import Array, ArrayLike, Float, Int
@@ -101,8 +102,8 @@ class RNNSearch(nnx.Module):
             return nnx.Embed(vocabulary, m, embedding_init=init, dtype=dtype, rngs=rngs)
 
         self.source_embed, self.target_embed = embed(source_vocabulary), embed(target_vocabulary)
-        self.forward = GRU(m, n, init=init, dtype=dtype, rngs=rngs)
-        self.backward = GRU(m, n, init=init, dtype=dtype, rngs=rngs)
+        forward, backward = (GRU(m, n, init=init, dtype=dtype, rngs=rngs) for _ in range(2))
+        self.encoder = Bidirectional(forward, backward)
         self.first = linear(n, n, bias=True)
         self.attention = AdditiveAttention(n, 2 * n, config.alignment or n, dtype=dtype, rngs=rngs)
         self.input = linear(m, 3 * n, bias=True)
@@ -117,12 +118,9 @@ class RNNSearch(nnx.Module):
     def encode(self, source: Int[Array, "B S"], noise: Noise | None = None) -> Memory:
         """Annotations of every source position, and s_0 = tanh(W_s of the backward h_1)."""
         words = Words(self.source_embed, source.T, noise and noise.at(ENCODER), self.dropout)
-        real, rows = (source != PAD).T, source.shape[0]
-        gates = [words.through(layer.input) for layer in (self.forward, self.backward)]
-        _, forward = self.forward.run(gates[0], self.forward.start(rows), real)
-        first, backward = self.backward.run(gates[1], self.backward.start(rows), real, reverse=True)
-        states = jnp.concatenate([forward, backward], axis=-1).swapaxes(0, 1)
-        annotations = self.attention.annotate(states, source_lengths(source))
+        start, real = self.encoder.start(source.shape[0]), (source != PAD).T
+        (_, first), states = self.encoder.read(words.through, start, real)
+        annotations = self.attention.annotate(states.swapaxes(0, 1), source_lengths(source))
         return Memory(annotations, jnp.tanh(self.first(first)))
 
     def decode(

@@ -10,9 +10,10 @@ from flax import nnx
 from attn.errors import Unsupported
 from attn.models.protocol import PAD, State
 from attn.models.source import reversal
+from attn.nn.cells import LSTM
 from attn.nn.noise import Noise, drop
-from attn.nn.recurrent import LSTM, Carry, lstm_update, product
-from attn.nn.words import Words
+from attn.nn.recurrent import Carry
+from attn.nn.stack import Stack
 from attn.typing import Array, Float, Int
 
 ENCODER, DECODER = 0, 1
@@ -57,55 +58,14 @@ class Summary:
         return self.layers[-1][1]
 
 
-class LSTMStack(nnx.Module):
-    """Layers of LSTM over embedded tokens, dropout on the way in and between."""
+def lstm_stack(config: Any, vocabulary: int, rngs: nnx.Rngs) -> Stack:
+    """Layers of LSTM as `config` (width, layers, dropout, init_scale, dtype) says."""
+    options = {"init": uniform(config.init_scale), "dtype": jnp.dtype(config.dtype), "rngs": rngs}
 
-    def __init__(self, config: Any, vocabulary: int, *, rngs: nnx.Rngs):
-        init = uniform(config.init_scale)
-        dtype = jnp.dtype(config.dtype)
-        self.dropout = config.dropout
-        self.embed = nnx.Embed(
-            vocabulary, config.width, embedding_init=init, dtype=dtype, rngs=rngs
-        )
-        self.layers = nnx.List(
-            [
-                LSTM(config.width, config.width, init=init, dtype=dtype, rngs=rngs)
-                for _ in range(config.layers)
-            ]
-        )
+    def make(inputs: int) -> LSTM:
+        return LSTM(inputs, config.width, **options)
 
-    def __call__(
-        self,
-        tokens: Int[Array, "B T"],
-        carries: tuple[Carry, ...],
-        noise: Noise | None,
-        extra: Float[Array, "B gates"] | None = None,
-        padded: bool = False,
-    ) -> tuple[tuple[Carry, ...], Float[Array, "T B n"]]:
-        """Reads tokens layer by layer; `extra` joins the first layer's gates.
-
-        Returns the last (cell, hidden) of each layer and the top layer's hidden states. `padded`
-        stops the state of each row at its last real token.
-        """
-        real = (tokens != PAD).T if padded else None
-        gates = self.first_gates(tokens.T, noise)
-        carry, xs = self.layers[0].run(gates if extra is None else gates + extra, carries[0], real)
-        last = [carry]
-        for depth in range(1, len(self.layers)):
-            xs = drop(xs, self.dropout, noise, depth)
-            carry, xs = self.layers[depth](xs, carries[depth], real)
-            last.append(carry)
-        return tuple(last), xs
-
-    def first_gates(
-        self, tokens: Int[Array, "T B"], noise: Noise | None
-    ) -> Float[Array, "T B gates"]:
-        """What the first layer's gates get from the words."""
-        return Words(self.embed, tokens, noise, self.dropout).through(self.layers[0].input)
-
-    def start(self, rows: int) -> tuple[Carry, ...]:
-        """Zero states."""
-        return tuple(layer.start(rows) for layer in self.layers)
+    return Stack(make, config.layers, vocabulary, config.width, dropout=config.dropout, **options)
 
 
 class Seq2Seq(nnx.Module):
@@ -118,8 +78,8 @@ class Seq2Seq(nnx.Module):
     ):
         init, dtype = uniform(config.init_scale), jnp.dtype(config.dtype)
         self.reverse, self.dropout = config.reverse, config.dropout
-        self.encoder = LSTMStack(config, source_vocabulary, rngs=rngs)
-        self.decoder = LSTMStack(config, target_vocabulary, rngs=rngs)
+        self.encoder = lstm_stack(config, source_vocabulary, rngs)
+        self.decoder = lstm_stack(config, target_vocabulary, rngs)
         self.every_step = config.context == "every_step"
         if self.every_step:
             self.context = nnx.Linear(
@@ -139,7 +99,7 @@ class Seq2Seq(nnx.Module):
         if self.reverse:
             source = jnp.take_along_axis(source, reversal(source), axis=1)
         start = self.encoder.start(source.shape[0])
-        last, _ = self.encoder(source, start, noise and noise.at(ENCODER), padded=True)
+        last, _ = self.encoder(source, start, noise and noise.at(ENCODER), source != PAD)
         return Summary(last)
 
     def decode(
@@ -147,7 +107,7 @@ class Seq2Seq(nnx.Module):
     ) -> Float[Array, "B T V"]:
         """Logits of the token after each of `target_in`."""
         noise = noise and noise.at(DECODER)
-        _, hidden = self.decoder(target_in, memory.layers, noise, self._extra(memory))
+        _, hidden = self.decoder(target_in, memory.layers, noise, extra=self._extra(memory))
         hidden = drop(hidden, self.dropout, noise, len(memory.layers))
         return self.readout(hidden.swapaxes(0, 1)).astype(jnp.float32)
 
@@ -165,15 +125,8 @@ class Seq2Seq(nnx.Module):
 
     def step(self, state: State, token: Int[Array, "B"]) -> tuple[State, Float[Array, "B V"]]:
         """One step of every layer."""
-        xs, carries = self.decoder.embed(token), []
-        extra = self._extra(state.memory)
-        for layer, (cell, hidden) in zip(self.decoder.layers, state.carry, strict=True):
-            gates = layer.input(xs) + product(layer.weights())("recurrent", hidden)
-            carry = lstm_update(gates if extra is None else gates + extra, cell)
-            carries.append(carry)
-            xs, extra = carry[1], None
-        logits = self.readout(xs).astype(jnp.float32)
-        return State(state.memory, tuple(carries)), logits
+        carry, hidden = self.decoder.step(token, state.carry, self._extra(state.memory))
+        return State(state.memory, carry), self.readout(hidden).astype(jnp.float32)
 
     def _extra(self, memory: Summary) -> Float[Array, "B gates"] | None:
         """What the source's vector adds to the first layer's gates at every step."""

@@ -6,12 +6,27 @@ from math import lcm, prod
 import jax
 from flax import nnx
 
+from attn.models.decoder import DecoderConfig
+from attn.models.encoder import EncoderConfig
+from attn.models.lstmn import LSTMNConfig
 from attn.models.luong import LuongConfig
+from attn.models.recurrent import RecurrentLMConfig, RecurrentReaderConfig
 from attn.models.rnnsearch import RNNSearchConfig
 from attn.models.seq2seq import Seq2SeqConfig
 from attn.models.transformer import TransformerConfig
+from attn.nn.transformer import LayerConfig
 
-ModelConfig = Seq2SeqConfig | RNNSearchConfig | LuongConfig | TransformerConfig
+ModelConfig = (
+    Seq2SeqConfig
+    | RNNSearchConfig
+    | LuongConfig
+    | LSTMNConfig
+    | RecurrentLMConfig
+    | RecurrentReaderConfig
+    | TransformerConfig
+    | DecoderConfig
+    | EncoderConfig
+)
 
 
 def count_parameters(config: ModelConfig, source_vocabulary: int, target_vocabulary: int) -> int:
@@ -40,8 +55,10 @@ def fit(
     Raises:
         ValueError: no width comes within the tolerance.
     """
-    # Sinusoidal positions and maxout (half of `width`) both take units in pairs.
-    unit = lcm(2, config.heads) if isinstance(config, TransformerConfig) else 2
+    # Sinusoidal positions and maxout (half of `width`) take units in pairs, rope the heads' units.
+    unit = 2
+    if isinstance(config, LayerConfig):
+        unit = 2 * config.heads if config.positions == "rope" else lcm(2, config.heads)
 
     def count(units: int) -> int:
         sized = replace(config, width=unit * units)

@@ -8,7 +8,13 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from attn.models import LuongConfig, RNNSearchConfig, Seq2SeqConfig, TransformerConfig
+from attn.models import (
+    LSTMNConfig,
+    LuongConfig,
+    RNNSearchConfig,
+    Seq2SeqConfig,
+    TransformerConfig,
+)
 
 SOURCE = [[5, 4, 6, 7, 2, 0, 0], [3, 8, 2, 0, 0, 0, 0], [4, 4, 5, 6, 7, 8, 2]]
 TARGET = [[1, 4, 5, 6], [1, 3, 7, 2], [1, 8, 8, 3]]
@@ -143,8 +149,8 @@ def test_rnnsearch(readout_state):
         return states
 
     def oracle(p, source, target):
-        forward = encode(p, p["forward"], source)
-        backward = encode(p, p["backward"], source[::-1])[::-1]
+        forward = encode(p, p["encoder"]["forward"], source)
+        backward = encode(p, p["encoder"]["backward"], source[::-1])[::-1]
         h = np.concatenate([forward, backward], axis=1)
         s = np.tanh(backward[0] @ p["first"]["kernel"] + p["first"]["bias"])
         attention, logits, weights = p["attention"], [], []
@@ -181,10 +187,19 @@ def test_rnnsearch_starts_as_the_paper_says():
     assert not p["input"]["bias"].any()
 
 
-@pytest.mark.parametrize("score", ["dot", "general", "concat", "location"])
+LUONG = [
+    *((score, None, None) for score in ("dot", "general", "concat", "location")),
+    *((score, "monotonic", None) for score in ("dot", "general", "concat")),
+    *((score, "predictive", None) for score in ("dot", "general", "concat")),
+    ("general", "predictive", 0.7),
+]
+
+
+@pytest.mark.parametrize(("score", "local", "sigma"), LUONG)
 @pytest.mark.parametrize("input_feeding", [True, False])
-def test_luong(score, input_feeding):
+def test_luong(score, local, sigma, input_feeding):
     config = LuongConfig(score=score, width=6, layers=2, input_feeding=input_feeding)
+    config = replace(config, local=local, window=1, sigma=sigma)
     model = jitter(config.build(*VOCABULARIES, nnx.Rngs(0)), 0.3)
 
     def align(attention, top, states):
@@ -198,13 +213,29 @@ def test_luong(score, input_feeding):
         pairs = np.array([np.concatenate([top, state]) for state in states])
         return np.tanh(pairs @ joined) @ attention["v"][0]
 
+    def look(attention, top, states, t):
+        """Equations 7 to 10 with D = 1; places count from 0."""
+        scores, length = align(attention, top, states), len(states)
+        if local is None:
+            return softmax(scores)
+        p = min(t, length - 1)
+        if local == "predictive":
+            hidden = np.tanh(top @ attention["focus"])
+            p = length * sigmoid(attention["v_focus"] @ hidden)
+        places = np.arange(length)
+        a = softmax(np.where(abs(places - p) <= 1, scores, -np.inf))
+        if local == "predictive":
+            a = a * np.exp(-((places - p) ** 2) / (2 * (sigma or 1 / 2) ** 2))
+        return a
+
     def oracle(p, source, target):
         read = [*source[-2::-1], source[-1]]
         zero = [(np.zeros(6), np.zeros(6)) for _ in range(2)]
         states, carries = run_lstm(p["encoder"], read, zero)
+        states = np.array([*states[-2::-1], states[-1]])  # read backwards, looked at forwards
         first, second = (p["decoder"]["layers"][k] for k in "01")
         fed, logits, weights = np.zeros(6), [], []
-        for token in target:
+        for t, token in enumerate(target):
             x, layer = p["decoder"]["embed"]["embedding"][token], first
             if input_feeding:  # the input is [x; attentional state]
                 kernel = np.concatenate([first["input"]["kernel"], p["feed"]])
@@ -213,11 +244,80 @@ def test_luong(score, input_feeding):
             carries[0] = lstm(layer, x, *carries[0])
             carries[1] = lstm(second, carries[0][1], *carries[1])
             top = carries[1][1]
-            a = softmax(align(p.get("attention"), top, states))
+            a = look(p.get("attention"), top, states, t)
             fed = np.tanh(np.concatenate([a @ states, top]) @ p["combine"]["kernel"])
             logits.append(fed @ p["readout"]["kernel"] + p["readout"]["bias"])
-            weights.append([*a[-2::-1], a[-1]])  # read backwards, shown forwards
+            weights.append(a)
         return np.array(logits), np.array(weights)[None, None]
+
+    check(model, oracle)
+
+
+class Tapes:
+    """An LSTMN's memory, one sentence: hidden and cell states of the steps that it keeps."""
+
+    def __init__(self, kept, first=()):
+        self.kept, self.pairs = kept, list(first)
+        self.recalled, self.read = np.zeros(6), np.zeros(6)
+
+
+def lstmn(p, x, tapes, source=None):
+    """Equations 4 to 9, or 4 to 6 and 11 to 16 with a source's tapes; its weights come back too."""
+    n, projected, weights = 6, x @ p["input"]["kernel"] + p["input"]["bias"], None
+    gates, query, more = np.split(projected, [4 * n, 5 * n])
+    hidden, cell = np.zeros(n), np.zeros(n)
+    if tapes.pairs:
+        query = query + tapes.recalled @ p["recall"]
+        a = np.array([p["v"][0] @ np.tanh(h @ p["key"] + query) for h, _ in tapes.pairs])
+        hidden, cell = (
+            sum(s * state for s, state in zip(softmax(a), states, strict=True))
+            for states in zip(*tapes.pairs, strict=True)
+        )
+    i, f, o, g = (gates + hidden @ p["recurrent"]).reshape(4, n)[[0, 1, 3, 2]]
+    c = sigmoid(f) * cell + sigmoid(i) * np.tanh(g)
+    if source is not None:
+        query = more[:n] + tapes.read @ p["source_query"]
+        b = [p["u"][0] @ np.tanh(h @ p["source_key"]["kernel"] + query) for h, _ in source]
+        weights = softmax(np.array(b))
+        tapes.read, alpha = (weights @ np.array(states) for states in zip(*source, strict=True))
+        c = c + sigmoid(more[n:] + tapes.read @ p["transfer"]) * alpha
+    h = sigmoid(o) * np.tanh(c)
+    tapes.recalled = hidden
+    tapes.pairs = [*tapes.pairs, (h, c)][-(tapes.kept or 99) :]
+    return h, c, weights
+
+
+@pytest.mark.parametrize("tape", [None, 2])
+@pytest.mark.parametrize("fusion", ["shallow", "deep"])
+def test_lstmn(fusion, tape):
+    config = LSTMNConfig(width=6, layers=2, fusion=fusion, tape=tape)
+    model = jitter(config.build(*VOCABULARIES, nnx.Rngs(0)), 0.3)
+
+    def oracle(p, source, target):
+        tapes, seen = [Tapes(tape), Tapes(tape)], [[], []]
+        for token in source:
+            x = p["encoder"]["embed"]["embedding"][token]
+            for depth in range(2):
+                x, c, _ = lstmn(p["encoder"]["layers"][str(depth)], x, tapes[depth])
+                seen[depth].append((x, c))
+        first = [() if fusion == "deep" else each[-1:] for each in seen]
+        tapes, logits, weights = [Tapes(tape, each) for each in first], [], []
+        states = np.array([h for h, _ in seen[1]])
+        for token in target:
+            x, looks = p["decoder"]["embed"]["embedding"][token], []
+            for depth in range(2):
+                layer, given = p["decoder"]["layers"][str(depth)], seen[depth]
+                given = given if fusion == "deep" else None
+                x, _, look = lstmn(layer, x, tapes[depth], given)
+                looks.append(look)
+            if fusion == "shallow":
+                a = p["attention"]
+                hidden = states @ a["key"]["kernel"] + x @ a["query"]["kernel"]
+                looks = [softmax(np.tanh(hidden) @ a["v"][0])]
+                x = np.tanh(np.concatenate([looks[0] @ states, x]) @ p["combine"]["kernel"])
+            logits.append(x @ p["readout"]["kernel"] + p["readout"]["bias"])
+            weights.append(looks)
+        return np.array(logits), np.array(weights).swapaxes(0, 1)[:, None]
 
     check(model, oracle)
 
@@ -234,7 +334,7 @@ def affine(p, x):
 def multi_head(p, xs, memory, causal, heads):
     """Section 3.2: returns the output and the weights of each head."""
     q, k, v = (
-        np.split(affine(p[name], side), heads, axis=1)
+        [affine({k: x[..., h, :] for k, x in p[name].items()}, side) for h in range(heads)]
         for name, side in (("query", xs), ("key", memory), ("value", memory))
     )
     out, weights = [], []
@@ -244,7 +344,9 @@ def multi_head(p, xs, memory, causal, heads):
             scores = np.where(np.tril(np.ones_like(scores)) > 0, scores, -np.inf)
         weights.append(softmax(scores))
         out.append(weights[-1] @ v[h])
-    return affine(p["out"], np.concatenate(out, axis=1)), np.array(weights)
+    return sum(out[h] @ p["out"]["kernel"][h] for h in range(heads)) + p["out"]["bias"], np.array(
+        weights
+    )
 
 
 def feed_forward(p, x):
@@ -290,11 +392,11 @@ def test_transformer(placement, positions, tied):
             attend, cross, feed = (layer["residuals"][k] for k in "012")
 
             def look(y):
-                out, seen = multi_head(layer["cross_attention"], y, memory, False, 2)  # noqa: B023
+                out, seen = multi_head(layer["cross"], y, memory, False, 2)  # noqa: B023
                 weights.append(seen)
                 return out
 
-            x = residual(attend, x, lambda y: multi_head(layer["self_attention"], y, y, True, 2)[0])  # noqa: B023
+            x = residual(attend, x, lambda y: multi_head(layer["attention"], y, y, True, 2)[0])  # noqa: B023
             x = residual(cross, x, look)
             x = residual(feed, x, lambda y: feed_forward(layer["feed_forward"], y))  # noqa: B023
         x = norm(p["decoder_norm"], x) if placement == "pre" else x
