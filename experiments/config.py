@@ -11,8 +11,8 @@ class TaskConfig:
     """What is learned, from which data."""
 
     name: str = "pronunciation"
-    """pronunciation, verses, multi30k, tatoeba, or a TFDS translation set such as
-    wmt14_translate/de-en."""
+    """pronunciation, verses, multi30k, tatoeba, shakespeare, verses-english, verses-masked, sst,
+    silent-letters, lookup, or a TFDS translation set such as wmt14_translate/de-en."""
     reverse: bool = False
     """Swap source and target: learn the other direction."""
     max_words: int | None = None
@@ -20,9 +20,18 @@ class TaskConfig:
     limit: int | None = None
     """Train on the first so many pairs only (None: all)."""
     subwords: Literal["bpe", "unigram"] = "bpe"
-    """SentencePiece model of a translation task (pronunciation reads letters and phonemes)."""
+    """SentencePiece model of a task of subwords (pronunciation reads letters and phonemes)."""
     vocabulary: int = 4000
-    """Subwords in the one vocabulary that source and target share."""
+    """Subwords, in the one vocabulary that source and target share where both are text."""
+    unit: Literal["character", "subword"] = "character"
+    """What a language model's text is cut into (shakespeare, verses-english)."""
+    context: int = 256
+    """Tokens at most in a chunk of a language model's text."""
+    classes: int = 2
+    """Degrees of sentiment (sst), 2 or 5; with 2, neutral sentences are left out."""
+    instruction: str | None = None
+    """Put before every source of a translation or sentiment task, such as "translate English to
+    Spanish:" (None: nothing)."""
     buckets: int = 6
     """Different padded shapes: more waste less on padding, and take longer to compile."""
     manual_dir: str | None = None

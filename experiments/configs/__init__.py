@@ -4,10 +4,10 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from experiments.config import Config
-from experiments.configs.models import MODELS
+from experiments.configs.models import CONTESTS, MODELS, fits, model_for
 from experiments.configs.tasks import TASKS, translation
 
-__all__ = ["MODELS", "TASKS", "for_task", "named"]
+__all__ = ["CONTESTS", "MODELS", "TASKS", "for_task", "model_for", "named"]
 
 
 def for_task(task: str) -> Config:
@@ -18,8 +18,10 @@ def for_task(task: str) -> Config:
 
 def named() -> dict[str, Config]:
     """Every experiment `train` knows by name: `verses-rnnsearch` and its like."""
+    settings = {task: for_task(task) for task in TASKS}
     return {
-        f"{task}-{name}": replace(for_task(task), model=model)
-        for task in TASKS
-        for name, model in MODELS.items()
+        f"{task}-{name}": replace(base, model=model_for(name, base.task))
+        for task, base in settings.items()
+        for name in MODELS
+        if fits(name, base.task)
     }

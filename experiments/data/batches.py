@@ -16,6 +16,7 @@ import numpy as np
 from attn.models.protocol import BOS, EOS, PAD
 from attn.typing import ArrayLike
 from experiments.data.buckets import Shape, choose_shapes, smallest_fit
+from experiments.data.masking import EVALUATION, Corruption, Draw
 from experiments.errors import InputError
 
 
@@ -79,6 +80,8 @@ class Examples:
     targets: list[str]
     source: Ragged
     target: Ragged
+    corrupt: Corruption | None = None
+    """Applied to every example of a batch, each time anew (None: batches hold what is here)."""
 
     @classmethod
     def of(
@@ -87,6 +90,7 @@ class Examples:
         targets: list[str],
         source_ids: Iterable[Sequence[int]],
         target_ids: Iterable[Sequence[int]],
+        corrupt: Corruption | None = None,
     ) -> "Examples":
         """From texts and their token ids without `BOS` and `EOS`."""
         return cls(
@@ -94,6 +98,7 @@ class Examples:
             targets,
             Ragged.of([*ids, EOS] for ids in source_ids),
             Ragged.of([BOS, *ids, EOS] for ids in target_ids),
+            corrupt,
         )
 
     def __len__(self) -> int:
@@ -104,13 +109,18 @@ class Examples:
         """[N, 2], int64: tokens in source and target as a batch holds them."""
         return np.stack([self.source.lengths, self.target.lengths], axis=1)
 
-    def batch(self, rows: np.ndarray, shape: Shape) -> Batch:
-        """The examples of the given numbers, padded to `shape`; number -1 makes a filler row."""
-        return Batch(
-            self.source.padded(rows, shape[0]),
-            self.target.padded(rows, shape[1]),
-            rows.astype(np.int32),
-        )
+    def batch(self, rows: np.ndarray, shape: Shape, draw: Draw) -> Batch:
+        """The examples of the given numbers, padded to `shape`; number -1 makes a filler row.
+
+        They are corrupted, where that is asked for, as `draw` and each example's number say.
+        """
+        source, target = self.source.padded(rows, shape[0]), self.target.padded(rows, shape[1])
+        if self.corrupt is not None:
+            for place, row in enumerate(rows.tolist()):
+                if row >= 0:
+                    shown, wanted = self.corrupt(self.source[row], self.target[row], draw, row)
+                    source[place, : len(shown)], target[place, : len(wanted)] = shown, wanted
+        return Batch(source, target, rows.astype(np.int32))
 
 
 @dataclass(frozen=True)
@@ -220,7 +230,9 @@ class Batches:
         epoch, place = divmod(step, self.steps_per_epoch)
         plan = self._epoch(epoch)
         return self.examples.batch(
-            plan.rows[place, self._host_rows], self.shapes[plan.shape[place]]
+            plan.rows[place, self._host_rows],
+            self.shapes[plan.shape[place]],
+            (self.seed, step),
         )
 
     def shape(self, step: int) -> Shape:
@@ -307,7 +319,7 @@ class Ordered(Sequence[Batch]):
         if isinstance(place, slice):
             return [self[k] for k in range(*place.indices(len(self)))]
         rows = self._plan.rows[place, self._host_rows]
-        return self._examples.batch(rows, self._widths[self._plan.shape[place]])
+        return self._examples.batch(rows, self._widths[self._plan.shape[place]], EVALUATION)
 
 
 def _permutation(random: np.random.Philox, n: int) -> np.ndarray:

@@ -67,10 +67,12 @@ class FetchedPairs(PairBuilder):
 
     MANUAL_DOWNLOAD_INSTRUCTIONS: str
     """What to fetch from where, and under which licence."""
+    FOLDER: ClassVar[str | None] = None
+    """Subfolder that its files may lie in (None: of this set's name)."""
 
     def fetch(self, dl_manager: Any, urls: Mapping[str, str]) -> dict[str, Path]:
-        """The files by name: from the manual folder (or its subfolder with this set's name) if it
-        has them all, else downloaded.
+        """The files by name: from the manual folder (or its subfolder for this set) if it has them
+        all, as they are or gzipped with `.gz` behind the name; else downloaded.
 
         Args:
             dl_manager: TFDS's.
@@ -84,11 +86,12 @@ class FetchedPairs(PairBuilder):
         except AssertionError:  # there is no such folder, or nothing in it
             looked = "no folder of files fetched by hand was found"
         else:
-            for folder in (manual, manual / self.name):
-                files = {name: folder / name for name in urls}
+            inside = manual / (self.FOLDER or self.name)
+            for folder in (manual, inside):
+                files = {name: _perhaps_gzipped(folder / name) for name in urls}
                 if all(file.exists() for file in files.values()):
                     return files
-            looked = f"neither {manual} nor {manual / self.name} has {', '.join(urls)}"
+            looked = f"neither {manual} nor {inside} has {', '.join(urls)}"
         try:
             # TFDS tries for minutes where there is no network: ask first whether anyone is there.
             requests.head(next(iter(urls.values())), timeout=10)
@@ -99,6 +102,11 @@ class FetchedPairs(PairBuilder):
                 f"({type(error).__name__}). Fetch it by hand:\n{self.MANUAL_DOWNLOAD_INSTRUCTIONS}"
             ) from error
         return {name: Path(path) for name, path in downloaded.items()}
+
+
+def _perhaps_gzipped(file: Path) -> Path:
+    packed = file.with_name(f"{file.name}.gz")
+    return packed if packed.exists() and not file.exists() else file
 
 
 def read_lines(path: Path) -> list[str]:

@@ -10,15 +10,30 @@ from typing import Any
 
 import tensorflow_datasets as tfds
 
+from experiments.data.lookup import Lookup
 from experiments.data.multi30k import Multi30k
 from experiments.data.pairs import SPLITS, PairBuilder
 from experiments.data.pronunciation import Pronunciation
+from experiments.data.shakespeare import Shakespeare
+from experiments.data.silent_letters import SilentLetters
+from experiments.data.sst import Sst
 from experiments.data.tatoeba import Tatoeba
-from experiments.data.verses import Verses
+from experiments.data.verses import Verses, VersesEnglish
 from experiments.errors import InputError
 
 BUILDERS: dict[str, type[PairBuilder]] = {
-    builder.name: builder for builder in (Pronunciation, Verses, Multi30k, Tatoeba)
+    builder.name.replace("_", "-"): builder
+    for builder in (
+        Pronunciation,
+        Verses,
+        Multi30k,
+        Tatoeba,
+        Shakespeare,
+        VersesEnglish,
+        Sst,
+        SilentLetters,
+        Lookup,
+    )
 }
 
 Texts = tuple[list[str], list[str]]
@@ -34,8 +49,7 @@ def read_set(
     never read and processes may prepare the same set at the same time.
 
     Args:
-        name: `pronunciation`, `verses`, `multi30k`, `tatoeba`, or a TFDS set of text pairs such as
-            `wmt14_translate/de-en`.
+        name: one of `BUILDERS`, or a TFDS set of text pairs such as `wmt14_translate/de-en`.
         data_dir: where prepared data is kept (None: $TFDS_DATA_DIR, else ~/tensorflow_datasets).
         manual_dir: files fetched by hand (None: $ATTN_DATA).
 

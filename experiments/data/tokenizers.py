@@ -1,14 +1,15 @@
 """Text to token ids and back.
 
-Every vocabulary begins with `PAD`, `BOS`, `EOS` (0, 1, 2: what the models know) and `UNK` (3). A
-tokenizer is kept as one plain file in a folder: `symbols.json` or `sentencepiece.model`.
+Every vocabulary begins with `PAD`, `BOS`, `EOS` (0, 1, 2: what the models know) and, but for
+positions, `UNK` (3). A tokenizer is kept as one plain file in a folder: `symbols.json`,
+`positions.json` or `sentencepiece.model`.
 """
 
 import io
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import sentencepiece
@@ -20,6 +21,8 @@ TokenIds = Iterable[int] | np.ndarray
 
 UNK = 3
 SPECIALS = ("<pad>", "<s>", "</s>", "<unk>")
+MASK = "<mask>"
+"""The symbol put in a token's place, of vocabularies trained with it; no text encodes to it."""
 
 
 @runtime_checkable
@@ -28,11 +31,15 @@ class Tokenizer(Protocol):
 
     @property
     def size(self) -> int:
-        """Token ids, the special four included."""
+        """Token ids, the special ones included."""
         ...
 
     def encode(self, text: str) -> list[int]:
         """Token ids without `BOS` and `EOS`; `UNK` for what the vocabulary lacks."""
+        ...
+
+    def surfaces(self, text: str) -> list[str]:
+        """The part of the text that each id of `encode` stands for."""
         ...
 
     def decode(self, ids: TokenIds) -> str:
@@ -84,8 +91,10 @@ class Symbols:
         return len(self._tokens)
 
     def encode(self, text: str) -> list[int]:
-        symbols = text if self.unit == "character" else text.split()
-        return [self._ids.get(symbol, UNK) for symbol in symbols]
+        return [self._ids.get(symbol, UNK) for symbol in self.surfaces(text)]
+
+    def surfaces(self, text: str) -> list[str]:
+        return list(text) if self.unit == "character" else text.split()
 
     def decode(self, ids: TokenIds) -> str:
         shown = self.tokens(i for i in ids if i not in (PAD, BOS, EOS))
@@ -100,6 +109,50 @@ class Symbols:
         (folder / self.FILE).write_text(json.dumps(data, ensure_ascii=False) + "\n", "utf-8")
 
 
+class Positions:
+    """One token a place in another sequence, counted from 0: place p is id 3 + p."""
+
+    FILE = "positions.json"
+    FIRST = EOS + 1
+
+    def __init__(self, count: int):
+        """Places 0 to `count` - 1."""
+        self.count = count
+
+    @classmethod
+    def read(cls, folder: Path) -> "Positions":
+        """What `save` wrote."""
+        return cls(json.loads((folder / cls.FILE).read_text("utf-8"))["count"])
+
+    @property
+    def size(self) -> int:
+        return self.FIRST + self.count
+
+    def encode(self, text: str) -> list[int]:
+        """Ids of the numbers that white space separates.
+
+        Raises:
+            ValueError: something is not a number, or there is no such place.
+        """
+        places = [int(number) for number in text.split()]
+        if not all(0 <= place < self.count for place in places):
+            raise ValueError(f"places are {text}; expected 0 to {self.count - 1}")
+        return [self.FIRST + place for place in places]
+
+    def surfaces(self, text: str) -> list[str]:
+        return text.split()
+
+    def decode(self, ids: TokenIds) -> str:
+        return " ".join(str(i - self.FIRST) for i in ids if i not in (PAD, BOS, EOS))
+
+    def tokens(self, ids: TokenIds) -> list[str]:
+        return [SPECIALS[i] if i < self.FIRST else str(i - self.FIRST) for i in ids]
+
+    def save(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / self.FILE).write_text(json.dumps({"count": self.count}) + "\n", "utf-8")
+
+
 class SentencePiece:
     """Subwords of a SentencePiece model (Kudo and Richardson 2018)."""
 
@@ -112,14 +165,39 @@ class SentencePiece:
 
     @classmethod
     def train(
-        cls, texts: Iterable[str], size: int, kind: Literal["bpe", "unigram"]
+        cls,
+        texts: Iterable[str],
+        size: int,
+        kind: Literal["bpe", "unigram"],
+        *,
+        exact: bool = False,
+        mask: bool = False,
     ) -> "SentencePiece":
         """Learns `size` subwords from `texts`; the same texts give the same model.
+
+        Args:
+            texts: to learn from.
+            size: of the vocabulary.
+            kind: of model.
+            exact: keep every character as it is, line ends and repeated blanks too, so that the
+                surfaces of a text make up the text.
+            mask: have a token `MASK`.
 
         Raises:
             InputError: SentencePiece cannot make so many subwords of these texts.
         """
         model = io.BytesIO()
+        options: dict[str, Any] = {"character_coverage": 0.9999}
+        if exact:
+            options = {
+                "character_coverage": 1.0,
+                "normalization_rule_name": "identity",
+                "remove_extra_whitespaces": False,
+                "add_dummy_prefix": False,
+                "user_defined_symbols": ["\n"],
+            }
+        if mask:
+            options["control_symbols"] = [MASK]
         try:
             sentencepiece.SentencePieceTrainer.train(
                 sentence_iterator=iter(texts),
@@ -134,9 +212,9 @@ class SentencePiece:
                 bos_piece=SPECIALS[BOS],
                 eos_piece=SPECIALS[EOS],
                 unk_piece=SPECIALS[UNK],
-                character_coverage=0.9999,
                 num_threads=1,  # unigram's sums depend on how they are cut among threads
                 minloglevel=2,
+                **options,
             )
         except RuntimeError as error:
             reason = str(error).splitlines()[-1]
@@ -158,6 +236,10 @@ class SentencePiece:
     def encode(self, text: str) -> list[int]:
         return self._processor.encode(text)
 
+    def surfaces(self, text: str) -> list[str]:
+        pieces = self._processor.encode(text, out_type=str)  # what is unknown stands as it is
+        return [piece.replace("▁", " ") for piece in pieces]
+
     def decode(self, ids: TokenIds) -> str:
         return self._processor.decode([int(i) for i in ids if i not in (PAD, BOS, EOS)])
 
@@ -175,12 +257,13 @@ def load(folder: Path) -> Tokenizer:
     Raises:
         InputError: there is none, or its file cannot be read.
     """
-    for kind in (Symbols, SentencePiece):
+    for kind in (Symbols, Positions, SentencePiece):
         if (folder / kind.FILE).exists():
             try:
                 return kind.read(folder)
             except (ValueError, KeyError, RuntimeError) as error:
                 raise InputError(f"{folder / kind.FILE} is damaged: {error}") from error
     raise InputError(
-        f"{folder} holds no tokenizer; expected {Symbols.FILE} or {SentencePiece.FILE}"
+        f"{folder} holds no tokenizer; expected {Symbols.FILE}, {Positions.FILE} or "
+        f"{SentencePiece.FILE}"
     )

@@ -9,8 +9,11 @@ from experiments.config import TaskConfig
 from experiments.data import tokenizers
 from experiments.data.batches import Examples
 from experiments.data.sets import Texts, read_set
-from experiments.data.tokenizers import UNK, SentencePiece, Symbols, Tokenizer
+from experiments.data.tokenizers import UNK, Tokenizer
 from experiments.errors import InputError
+from experiments.evaluation.metrics import METRICS
+from experiments.tasks.family import Family, Kind, instructed
+from experiments.tasks.registry import family_of
 
 KEPT, SHARED, SOURCE, TARGET = "tokenizer", "shared", "source", "target"
 
@@ -26,18 +29,33 @@ class Task:
     splits: Mapping[str, Examples]
     metrics: tuple[str, ...]
     """Beside negative log-likelihood and perplexity; the first is the task's main one."""
+    kind: Kind = "sequence"
+    """What a target is, which says what models fit."""
+    instruction: str | None = None
+    """Put before every source; `sources` of the splits, and what a user gives, are without it."""
+
+    @property
+    def searched(self) -> bool:
+        """Whether a metric reads what a model itself writes."""
+        return any(METRICS[name].searched for name in self.metrics)
 
     def read(self, text: str) -> list[int]:
         """Token ids of a source that a user gives, without `EOS`.
 
         Raises:
-            InputError: the text has no character that the vocabulary knows.
+            InputError: the text has no character that the vocabulary knows, or the task has empty
+                sources and it is not empty.
         """
-        ids = self.source.encode(text.strip())
+        text = text.strip()
+        if self.kind == "text":
+            if text:
+                raise InputError(f"the text is {text!r}; {self.name} has no source: expected none")
+            return []
+        ids = self.source.encode(text)
         labels = zip(ids, self.source.tokens(ids), strict=True)
         if not any(i != UNK and label.strip(" ▁") for i, label in labels):
             raise InputError(f"the text {text!r} has no character that the source vocabulary knows")
-        return ids
+        return self.source.encode(instructed(self.instruction, text))
 
     def save(self, folder: Path) -> None:
         """Keeps the tokenizers in a run's folder, where `load` finds them, if there are none yet.
@@ -71,72 +89,37 @@ def load(config: TaskConfig, folder: Path | None = None) -> Task:
             split and kept there. None keeps nothing.
 
     Raises:
-        InputError: unknown name, data that is missing, empty or malformed, no pair that is short
-            enough, or more subwords asked for than the texts give.
+        InputError: unknown name, data that is missing, empty or malformed, a setting that such a
+            task cannot have, no pair that is short enough, or more subwords asked for than the
+            texts give.
     """
-    pairs = {
-        split: _selected(config, split, texts)
-        for split, texts in read_set(config.name, config.data_dir, config.manual_dir).items()
-    }
-    source, target = _tokenizers(config, pairs["train"], folder)
+    family = family_of(config.name)
+    family.check(config)
+    texts = read_set(family.set_name(config), config.data_dir, config.manual_dir)
+    pairs = {split: family.pairs(config, split, texts[split]) for split in texts}
+    source, target = _tokenizers(family, config, pairs["train"], folder)
     task = Task(
         config.name,
         source,
         target,
-        {
-            split: Examples.of(
-                sources, targets, map(source.encode, sources), map(target.encode, targets)
-            )
-            for split, (sources, targets) in pairs.items()
-        },
-        _metrics(config),
+        {split: family.examples(config, pairs[split], source, target) for split in pairs},
+        family.metrics(config),
+        family.kind,
+        config.instruction,
     )
     if folder is not None:
         task.save(folder)
     return task
 
 
-def _metrics(config: TaskConfig) -> tuple[str, ...]:
-    if config.name != "pronunciation":
-        return ("bleu", "chrf")
-    if config.reverse:  # one word of letters: characters are its parts
-        return ("word_error_rate", "chrf")
-    return ("phoneme_error_rate", "word_error_rate")
-
-
-def _selected(config: TaskConfig, split: str, texts: Texts) -> Texts:
-    """The pairs to learn or score: direction, length and number as configured."""
-    sources, targets = texts[::-1] if config.reverse else texts
-    most = config.max_words
-    pairs = [
-        pair
-        for pair in zip(sources, targets, strict=True)
-        if most is None or len(pair[0].split()) <= most
-    ]
-    if not pairs:
-        raise InputError(f"max_words {most}: no pair of {config.name}'s {split} split is so short")
-    if split == "train" and config.limit is not None:
-        if config.limit < 1:
-            raise InputError(f"limit is {config.limit}; expected at least 1")
-        pairs = pairs[: config.limit]
-    return [source for source, _ in pairs], [target for _, target in pairs]
-
-
 def _tokenizers(
-    config: TaskConfig, train: Texts, folder: Path | None
+    family: Family, config: TaskConfig, train: Texts, folder: Path | None
 ) -> tuple[Tokenizer, Tokenizer]:
     """Those that the folder holds, else new ones made from the training split."""
     kept = None if folder is None else folder / KEPT
-    if kept is not None and kept.exists():
-        if (kept / SHARED).exists():
-            shared = tokenizers.load(kept / SHARED)
-            return shared, shared
-        return tokenizers.load(kept / SOURCE), tokenizers.load(kept / TARGET)
-    sources, targets = train
-    if config.name == "pronunciation":
-        if config.reverse:
-            return Symbols.of(sources, "word"), Symbols.of(targets, "character")
-        return Symbols.of(sources, "character"), Symbols.of(targets, "word")
-    texts = [text for side in train for text in side]
-    shared = SentencePiece.train(texts, config.vocabulary, config.subwords)
-    return shared, shared
+    if kept is None or not kept.exists():
+        return family.tokenizers(config, train)
+    if (kept / SHARED).exists():
+        shared = tokenizers.load(kept / SHARED)
+        return shared, shared
+    return tokenizers.load(kept / SOURCE), tokenizers.load(kept / TARGET)

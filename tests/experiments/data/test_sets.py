@@ -129,6 +129,77 @@ def test_tatoeba_keeps_translations_of_one_sentence_together(tmp_path):
     }
 
 
+def write_sst(folder):
+    for stem, count in (("train", 12), ("dev", 4), ("test", 6)):
+        lines = "".join(f"{n % 5} {stem} sentence {n} .\n" for n in range(count))
+        pack(folder / f"stsa.fine.{stem}.gz", lines)
+
+
+def test_sst(tmp_path):
+    (tmp_path / "files" / "sst").mkdir(parents=True)
+    write_sst(tmp_path / "files" / "sst")
+    splits = read_set("sst", tmp_path / "data", tmp_path / "files")
+    assert {name: len(sources) for name, (sources, _) in splits.items()} == {
+        "train": 12,
+        "validation": 4,
+        "test": 6,
+    }
+    assert set(zip(*splits["validation"], strict=True)) == {
+        ("dev sentence 0 .", "very-negative"),
+        ("dev sentence 1 .", "negative"),
+        ("dev sentence 2 .", "neutral"),
+        ("dev sentence 3 .", "positive"),
+    }
+
+
+@pytest.mark.parametrize("inside", [".", "tiny_shakespeare"])
+@pytest.mark.parametrize("packed", [True, False])
+def test_shakespeare(tmp_path, inside, packed):
+    folder = tmp_path / "files" / inside
+    folder.mkdir(parents=True)
+    text = "".join(f"line {n}\n\n" for n in range(50))
+    if packed:
+        pack(folder / "input.txt.gz", text)
+    else:
+        (folder / "input.txt").write_text(text)
+    splits = read_set("shakespeare", tmp_path / "data", tmp_path / "files")
+    assert all(sources == [""] for sources, _ in splits.values())
+    parts = [targets for _, targets in splits.values()]
+    assert "".join(part for (part,) in parts) == text
+    assert [part.count("\n") for (part,) in parts] == [90, 5, 5]
+
+
+def test_running_text_too_short_for_three_splits(tmp_path):
+    pack(tmp_path / "input.txt.gz", "one\ntwo\n")
+    with pytest.raises(InputError, match="no pairs for the validation split"):
+        read_set("shakespeare", tmp_path / "data", tmp_path)
+
+
+def test_chapters_of_english_verses(tmp_path, monkeypatch):
+    lines = [f"Gen.{c}.{v}\tverse {v} of {c}\tverso\n" for c in range(1, 40) for v in (1, 2, 5)]
+    monkeypatch.setattr(verses, "VERSES", pack(tmp_path / "verses.gz", "".join(lines)))
+    texts = read_set("verses-english", tmp_path / "data")
+    pairs = read_set("verses", tmp_path / "data")
+    assert sorted(text for _, texts in texts.values() for text in texts) == sorted(
+        "".join(f"verse {v} of {c}\n" for v in (1, 2, 5)) for c in range(1, 40)
+    )
+    for split, (_, chapters) in texts.items():
+        assert sorted("".join(chapters).splitlines()) == sorted(pairs[split][0])
+
+
+def test_silent_letters(tmp_path, monkeypatch):
+    words = [f"{word} {' '.join(word.upper())}" for word in WORDS]
+    words += [f"{word}e {' '.join(word.upper())}" for word in WORDS] + ["zz T R IH P L"]
+    dictionary = pack(tmp_path / "words.gz", "\n".join(words) + "\n")
+    monkeypatch.setattr(pronunciation, "DICTIONARY", dictionary)
+    splits = read_set("silent-letters", tmp_path / "data")
+    found = dict(pair for texts in splits.values() for pair in zip(*texts, strict=True))
+    assert len(found) == 2 * len(WORDS)  # without "zz", of five phonemes
+    assert found["bat"] == "sounded sounded sounded"
+    assert found["bate"] == "sounded sounded sounded silent"
+    assert all(len(labels.split()) == len(word) for word, labels in found.items())
+
+
 def test_clusters_do_not_depend_on_the_order_of_lines():
     pairs = [("a", "x"), ("b", "x"), ("b", "y"), ("c", "z"), ("x", "c")]
     names = dict(zip(pairs, tatoeba.clusters(pairs), strict=True))
@@ -140,7 +211,12 @@ def test_clusters_do_not_depend_on_the_order_of_lines():
 
 @pytest.mark.parametrize(
     ("name", "licence", "place"),
-    [("multi30k", "non-commercial", "multi30k/dataset"), ("tatoeba", "CC BY 2.0", "deu-eng.zip")],
+    [
+        ("multi30k", "non-commercial", "multi30k/dataset"),
+        ("tatoeba", "CC BY 2.0", "deu-eng.zip"),
+        ("shakespeare", "public domain", "tinyshakespeare/input.txt"),
+        ("sst", "without a stated licence", "stsa.fine.train"),
+    ],
 )
 def test_no_files_and_no_network(tmp_path, name, licence, place):
     with pytest.raises(InputError) as error:
@@ -168,6 +244,11 @@ def test_malformed_lines_are_named(tmp_path):
     write_tatoeba(tmp_path, ["Hi.\tHallo!", "Run!"])
     with pytest.raises(InputError, match=r"deu\.txt, line 2: expected"):
         tatoeba.read_archive(tmp_path / tatoeba.ARCHIVE)
+    write_sst(tmp_path)
+    for line in ("5 too good .", "1 ", "no label"):
+        pack(tmp_path / "stsa.fine.dev.gz", f"0 bad .\n{line}\n")
+        with pytest.raises(InputError, match=r"stsa\.fine\.dev\.gz, line 2: expected a label 0"):
+            read_set("sst", tmp_path / "data", tmp_path)
     write_multi30k(tmp_path)
     pack(tmp_path / "val.de.gz", "ein\n\n")
     with pytest.raises(InputError, match=r"val\.de\.gz, line 2: expected a caption"):
@@ -329,8 +410,20 @@ ATTN_DATA = os.environ.get("ATTN_DATA")
 @pytest.mark.slow
 @pytest.mark.skipif(ATTN_DATA is None, reason="$ATTN_DATA does not name the official files")
 @pytest.mark.parametrize(
-    ("name", "counts"), [("multi30k", [29000, 1014, 1000]), ("tatoeba", [152867, 8398, 8548])]
+    ("name", "counts"),
+    [
+        ("multi30k", [29000, 1014, 1000]),
+        ("tatoeba", [152867, 8398, 8548]),
+        ("sst", [8544, 1101, 2210]),
+    ],
 )
 def test_official_files(tmp_path, name, counts):
     splits = read_set(name, tmp_path, Path(ATTN_DATA))
     assert [len(sources) for sources, _ in splits.values()] == counts
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(ATTN_DATA is None, reason="$ATTN_DATA does not name the official files")
+def test_official_shakespeare(tmp_path):
+    splits = read_set("shakespeare", tmp_path, Path(ATTN_DATA))
+    assert sum(len(text) for _, (text,) in splits.values()) == 1_115_394

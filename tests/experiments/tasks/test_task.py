@@ -70,6 +70,18 @@ def test_verses(small_verses):
         assert task.target.decode(validation.target[number]) == validation.targets[number]
 
 
+def test_an_instruction_is_read_before_every_source(small_verses):
+    plain, told = load(small_verses), load(replace(small_verses, instruction=" into Spanish: "))
+    test = told.splits["test"]
+    assert test.sources == plain.splits["test"].sources
+    for number, text in enumerate(test.sources):
+        assert told.source.decode(test.source[number]) == f"into Spanish: {text}"
+        assert told.read(text) == test.source[number][:-1].tolist()
+        assert told.target.decode(test.target[number]) == test.targets[number]
+    with pytest.raises(InputError, match="no character"):
+        told.read("漢字")
+
+
 def test_max_words_and_limit(small_verses):
     task = load(replace(small_verses, max_words=4, limit=5))
     assert all(len(s.split()) <= 4 for split in task.splits.values() for s in split.sources)
@@ -114,6 +126,7 @@ def test_reading_what_a_user_types(spelling, small_verses):
         ({"limit": 0}, "limit is 0"),
         ({"vocabulary": 5000}, "vocabulary 5000"),
         ({"name": "verse"}, "did you mean verses"),
+        ({"instruction": " "}, "instruction is ' '; expected words"),
     ],
 )
 def test_configurations_that_cannot_be(small_verses, change, message):
