@@ -9,8 +9,8 @@ from rich.console import Console
 
 from experiments import tasks
 from experiments.config import Config
-from experiments.configs import MODELS
-from experiments.errors import InputError, expect_known
+from experiments.configs import model_for
+from experiments.errors import InputError
 from experiments.evaluation.outcome import Evaluation, compare_pairs
 from experiments.machine import hardware, versions
 from experiments.reports import print_table, write_report
@@ -47,6 +47,7 @@ def compare(contest: Contest, console: Console) -> Path:
     """
     _check(contest)
     began = time.perf_counter()
+    models = {name: model_for(name, contest.base.task) for name in contest.models}
     task = tasks.load(contest.base.task, contest.folder)
     runs: list[tuple[str, int, Evaluation]] = []
     records = []
@@ -55,7 +56,7 @@ def compare(contest: Contest, console: Console) -> Path:
             folder = contest.folder / f"{name}-seed{seed}"
             config = replace(
                 contest.base,
-                model=MODELS[name],
+                model=models[name],
                 train=replace(contest.base.train, seed=seed),
             )
             train_run(config, task, folder, console)
@@ -69,7 +70,7 @@ def compare(contest: Contest, console: Console) -> Path:
         "date": time.strftime("%Y-%m-%d"),
         "hardware": hardware(),
         "versions": versions(),
-        "config": asdict(replace(contest.base, model=MODELS[contest.models[0]])),
+        "config": asdict(replace(contest.base, model=models[contest.models[0]])),
         "runs": records,
         "paired": compare_pairs(runs, task.metrics[0], resamples=contest.base.search.resamples),
     }
@@ -82,7 +83,7 @@ def compare(contest: Contest, console: Console) -> Path:
 
 def _check(contest: Contest) -> None:
     for name in contest.models:
-        expect_known("model", name, MODELS)
+        model_for(name, contest.base.task)
     for what, given in (("models", contest.models), ("seeds", contest.seeds)):
         if not given or len(set(given)) < len(given):
             shown = " ".join(map(str, given)) or "none"

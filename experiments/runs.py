@@ -13,6 +13,7 @@ from experiments.config import Config, SearchConfig
 from experiments.errors import InputError
 from experiments.evaluation.alignments import choose
 from experiments.evaluation.evaluate import Evaluator
+from experiments.evaluation.heads import keep_heads
 from experiments.evaluation.outcome import Evaluation
 from experiments.evaluation.translate import Translator
 from experiments.tasks import Task
@@ -60,7 +61,8 @@ def load_run(folder: Path) -> tuple[Trained, Task]:
 def test_run(folder: Path, task: Task) -> Evaluation:
     """Scores a finished run's best model on the test split, once: later calls read what was kept.
 
-    Leaves `test.json` and, for a model that attends, `alignments.json`.
+    Leaves `test.json` and, for a model that attends while it writes, `alignments.json`; for one
+    that shows the weights of every head, `heads.json` and `heads.npz`.
     """
     path = folder / TEST
     config = files.read_config(folder)
@@ -68,7 +70,9 @@ def test_run(folder: Path, task: Task) -> Evaluation:
         return Evaluation.from_json(json.loads(path.read_text("utf-8")))
     trained = load_best(folder, task.source.size, task.target.size)
     evaluation = Evaluator(trained.graphdef, task, config.search).evaluate(trained.params, "test")
-    _keep_alignments(folder, trained, task, evaluation, config.search)
+    if task.searched:
+        _keep_alignments(folder, trained, task, evaluation, config.search)
+    keep_heads(folder, trained.graphdef, trained.params, task, config.search)
     files.write_json(path, evaluation.to_json())
     return evaluation
 

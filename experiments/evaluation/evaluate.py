@@ -1,6 +1,7 @@
 """Runs a model over a split: how likely it finds the references, and what it says itself."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -18,8 +19,11 @@ from experiments.data.buckets import choose_shapes
 from experiments.errors import InputError
 from experiments.evaluation.metrics import METRICS
 from experiments.evaluation.outcome import Evaluation, Item, assess
-from experiments.evaluation.search import search
+from experiments.evaluation.search import searched
 from experiments.tasks.task import Task
+
+UNSEARCHED = "nothing decoded: likelihoods alone"
+"""How outputs are found where there are none, for people."""
 
 SHAPES = 2
 """Padded shapes that splits are cut into, each of which is compiled."""
@@ -59,43 +63,53 @@ class Evaluator:
 
     def likelihood(self, params: PyTree, split: str = "validation") -> dict[str, float]:
         """One teacher-forced pass: {"nll": nats per token, "perplexity": exp(nll)}."""
-        nll, tokens = self._each(
-            lambda params, batch: self._likelihood(params, batch.source, batch.target),
-            params,
-            self._examples(split),
-        )
+        nll, tokens, _ = self._forced(params, self._examples(split))
         sums = np.array([nll.sum(dtype=np.float64), tokens.sum()])
         return {name: float(METRICS[name].score(sums)) for name in ("nll", "perplexity")}
 
     def evaluate(self, params: PyTree, split: str = "test") -> Evaluation:
-        """Likelihoods of the references, free-running outputs, and the scores of both."""
+        """Likelihoods of the references, free-running outputs, and the scores of both.
+
+        Where no metric of the task reads outputs, none are searched for: hypotheses are empty.
+        """
         examples = self._examples(split)
-        nll, tokens = self._each(
-            lambda params, batch: self._likelihood(params, batch.source, batch.target),
-            params,
-            examples,
-        )
-        outputs = self._each(
-            lambda params, batch: self._outputs(params, batch.source), params, examples
-        )
+        nll, tokens, right = self._forced(params, examples)
+        searched = self._task.searched
+        outputs = self._free(params, examples) if searched else [""] * len(examples)
         items = [
             Item(
                 index=index,
                 source=examples.sources[index],
                 reference=examples.targets[index],
-                hypothesis=self._task.target.decode(output[output != PAD].tolist()),
+                hypothesis=output,
                 nll=float(nll[index]),
                 tokens=int(tokens[index]),
                 source_length=int(examples.source.lengths[index]) - 1,
+                right=int(right[index]),
             )
             for index, output in enumerate(outputs)
         ]
         return assess(
             items,
             self._task.metrics,
-            decoding=describe(self._config),
+            decoding=describe(self._config) if searched else UNSEARCHED,
             resamples=self._config.resamples,
         )
+
+    def _forced(self, params: PyTree, examples: Examples) -> tuple[np.ndarray, ...]:
+        """What `_likelihood` gives for each example."""
+        return self._each(
+            lambda params, batch: self._likelihood(params, batch.source, batch.target),
+            params,
+            examples,
+        )
+
+    def _free(self, params: PyTree, examples: Examples) -> list[str]:
+        """The best output for each example, as text."""
+        outputs = self._each(
+            lambda params, batch: self._outputs(params, batch.source), params, examples
+        )
+        return [self._task.target.decode(output[output != PAD].tolist()) for output in outputs]
 
     def _examples(self, split: str) -> Examples:
         """The first `items` of a split."""
@@ -104,11 +118,12 @@ class Evaluator:
         if n is None or n >= len(examples):
             return examples
         source, target = examples.source, examples.target
-        return Examples(
-            examples.sources[:n],
-            examples.targets[:n],
-            Ragged(source.tokens, source.offsets[: n + 1]),
-            Ragged(target.tokens, target.offsets[: n + 1]),
+        return replace(
+            examples,
+            sources=examples.sources[:n],
+            targets=examples.targets[:n],
+            source=Ragged(source.tokens, source.offsets[: n + 1]),
+            target=Ragged(target.tokens, target.offsets[: n + 1]),
         )
 
     def _each(
@@ -144,27 +159,25 @@ def describe(config: SearchConfig) -> str:
 
 def _likelihood(
     graphdef: nnx.GraphDef, params: PyTree, source: Int[Array, "B S"], target: Int[Array, "B T"]
-) -> tuple[Float[Array, "B"], Int[Array, "B"]]:
-    """-log P of each target, float32, and the tokens it sums over; both 0 for filler."""
+) -> tuple[Float[Array, "B"], Int[Array, "B"], Int[Array, "B"]]:
+    """-log P of each target, float32, the tokens it sums over, and how many of them the model finds
+    the most likely; all 0 for filler."""
     model: Seq2Seq = nnx.merge(graphdef, params, copy=True)
     labels = target[:, 1:]
     logits = model.decode(model.encode(source), target[:, :-1])
     log_p = jax.nn.log_softmax(logits.astype(jnp.float32), axis=-1)
     chosen = jnp.take_along_axis(log_p, labels[..., None], axis=-1)[..., 0]
     real = labels != PAD
-    return -jnp.sum(chosen, axis=1, where=real), jnp.sum(real, axis=1)
+    right = real & (log_p.argmax(axis=-1) == labels)
+    return (
+        -jnp.sum(chosen, axis=1, where=real),
+        jnp.sum(real, axis=1),
+        jnp.sum(right, axis=1),
+    )
 
 
 def _outputs(
     graphdef: nnx.GraphDef, params: PyTree, source: Int[Array, "B S"], config: SearchConfig
 ) -> Int[Array, "B L"]:
     """The best output found for each source."""
-    model: Seq2Seq = nnx.merge(graphdef, params, copy=True)
-    return search(
-        model,
-        source,
-        beam=config.beam,
-        length_penalty=config.length_penalty,
-        max_length=config.max_length,
-        n_best=1,
-    ).tokens[:, 0]
+    return jnp.asarray(searched(graphdef, params, source, config, n_best=1).tokens)[:, 0]

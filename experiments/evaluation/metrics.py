@@ -8,6 +8,12 @@ into a score. So the score of any resample of the items is one matrix product aw
 |---|---|---|
 | nll | -log P(reference), tokens of the reference with `EOS` | nats per token |
 | perplexity | the same | exp(nll) |
+| bits_per_character | -log P(reference), characters of the reference | bits per character |
+| masked_accuracy | tokens guessed right, tokens of the reference | percent |
+| accuracy, exact_match | 1 if the output is the reference, 1 | percent |
+| label_accuracy | labels that are right, labels of the reference | percent |
+| silent_f1 | silent letters found, said to be, in the reference | F1, 0 to 100 |
+| span_f1 | F1 of the output's places against the reference's, 1 | mean, 0 to 100 |
 | phoneme_error_rate | edits, phonemes of the reference | percent |
 | word_error_rate | 1 if any phoneme differs, 1 | percent of pronunciations that are wrong |
 | bleu | sacreBLEU's n-gram matches, n-grams and lengths | BLEU, 0 to 100 |
@@ -17,10 +23,13 @@ into a score. So the score of any resample of the items is one matrix product aw
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
+from operator import eq
 
 import numpy as np
 from sacrebleu.metrics import BLEU, CHRF
 from sacrebleu.metrics.helpers import extract_all_char_ngrams
+
+from experiments.data.silent_letters import SILENT
 
 _BLEU_ORDERS, _CHRF_ORDERS = BLEU().max_ngram_order, CHRF().char_order
 
@@ -35,6 +44,8 @@ class Outputs:
     """[items]: -log P of the reference, in nats."""
     tokens: np.ndarray
     """[items]: tokens that `nll` sums over, `EOS` among them."""
+    right: np.ndarray
+    """[items]: of these the ones that were the most likely, all before them given."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +58,8 @@ class Metric:
     """Summed statistics [..., F] to scores [...]."""
     signature: Callable[[], str] | None = None
     """What sacreBLEU says must be known to compare the score with others'."""
+    searched: bool = True
+    """Whether it reads the hypotheses, so that outputs must be searched for."""
 
 
 def _likelihood_counts(outputs: Outputs) -> np.ndarray:
@@ -170,6 +183,62 @@ def _chrf_score(sums: np.ndarray) -> np.ndarray:
     return np.where(precision + recall > 0, 100.0 * score, 0.0)
 
 
+def _character_counts(outputs: Outputs) -> np.ndarray:
+    return np.stack([outputs.nll, [len(text) for text in outputs.references]], axis=1)
+
+
+def _bits(sums: np.ndarray) -> np.ndarray:
+    return np.asarray(_ratio(sums) / np.log(2.0))
+
+
+def _guess_counts(outputs: Outputs) -> np.ndarray:
+    return np.stack([outputs.right, outputs.tokens], axis=1).astype(np.float64)
+
+
+def _exact_counts(outputs: Outputs) -> np.ndarray:
+    right = [hypothesis == reference for hypothesis, reference in _pairs(outputs)]
+    return np.stack([right, np.ones(len(right))], axis=1).astype(np.float64)
+
+
+def _label_counts(outputs: Outputs) -> np.ndarray:
+    """Labels that stand where the reference has the same; one that is missing is wrong."""
+    rows = []
+    for hypothesis, reference in _pairs(outputs):
+        said, wanted = hypothesis.split(), reference.split()
+        rows.append([sum(map(eq, said, wanted)), len(wanted)])
+    return np.array(rows, np.float64).reshape(-1, 2)
+
+
+def _silent_counts(outputs: Outputs) -> np.ndarray:
+    rows = []
+    for hypothesis, reference in _pairs(outputs):
+        said, wanted = hypothesis.split(), reference.split()
+        found = sum(a == b == SILENT for a, b in zip(said, wanted, strict=False))
+        rows.append([found, said.count(SILENT), wanted.count(SILENT)])
+    return np.array(rows, np.float64).reshape(-1, 3)
+
+
+def _f1(sums: np.ndarray) -> np.ndarray:
+    """Of summed matches, items said and items wanted; 0 where there is no match."""
+    whole = np.maximum(sums[..., 1] + sums[..., 2], 1.0)
+    return np.asarray(200.0 * sums[..., 0] / whole)
+
+
+def _span_counts(outputs: Outputs) -> np.ndarray:
+    """F1 of each item: spans overlap in places; what is no span has none."""
+    rows = []
+    for hypothesis, reference in _pairs(outputs):
+        said, wanted = _span(hypothesis), _span(reference)
+        rows.append([2 * len(said & wanted) / max(len(said) + len(wanted), 1), 1])
+    return np.array(rows, np.float64).reshape(-1, 2)
+
+
+def _span(text: str) -> set[int]:
+    """The places of "first last"."""
+    ends = [int(place) for place in text.split()]
+    return set(range(ends[0], ends[1] + 1)) if len(ends) == 2 else set()
+
+
 @cache
 def _bleu_signature() -> str:
     bleu = BLEU()
@@ -189,7 +258,14 @@ METRICS = {
     "word_error_rate": Metric(_word_counts, _percent),
     "bleu": Metric(_bleu_counts, _bleu_score, _bleu_signature),
     "chrf": Metric(_chrf_counts, _chrf_score, _chrf_signature),
-    "nll": Metric(_likelihood_counts, _ratio),
-    "perplexity": Metric(_likelihood_counts, _perplexity),
+    "accuracy": Metric(_exact_counts, _percent),
+    "exact_match": Metric(_exact_counts, _percent),
+    "label_accuracy": Metric(_label_counts, _percent),
+    "silent_f1": Metric(_silent_counts, _f1),
+    "span_f1": Metric(_span_counts, _percent),
+    "bits_per_character": Metric(_character_counts, _bits, searched=False),
+    "masked_accuracy": Metric(_guess_counts, _percent, searched=False),
+    "nll": Metric(_likelihood_counts, _ratio, searched=False),
+    "perplexity": Metric(_likelihood_counts, _perplexity, searched=False),
 }
 """By the names that tasks list and results use."""

@@ -34,6 +34,8 @@ class Item:
     """Tokens that `nll` sums over, `EOS` among them."""
     source_length: int
     """Tokens of the source without `EOS`."""
+    right: int = 0
+    """Of `tokens` the ones that were the most likely, all before them given."""
 
 
 @dataclass(frozen=True)
@@ -149,6 +151,7 @@ def count(items: Sequence[Item], metric: str) -> np.ndarray:
         references=[item.reference for item in items],
         nll=np.array([item.nll for item in items]),
         tokens=np.array([item.tokens for item in items]),
+        right=np.array([item.right for item in items]),
     )
     return METRICS[metric].count(outputs)
 

@@ -8,14 +8,27 @@ greedy search. Complete hypotheses are ranked by the length-normalised score of 
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
+from flax import nnx
 from jax import lax
 
-from attn.models.protocol import BOS, EOS, PAD, Seq2Seq, State
-from attn.typing import Array, ArrayLike, Bool, Float, Int
+from attn.models.protocol import BOS, EOS, PAD, State
+from attn.typing import Array, ArrayLike, Bool, Float, Int, PyTree
+from experiments.config import SearchConfig
+
+
+@runtime_checkable
+class Stepwise(Protocol):
+    """What a search asks of a model: a part of `attn.models.protocol.Seq2Seq`, with its meaning."""
+
+    def encode(self, source: Int[Array, "B S"]) -> Any: ...
+
+    def start(self, memory: Any, capacity: int) -> State: ...
+
+    def step(self, state: State, token: Int[Array, "B"]) -> tuple[State, Float[Array, "B V"]]: ...
 
 
 @jax.tree_util.register_dataclass
@@ -49,7 +62,7 @@ class _Beam:
 
 
 def search(
-    model: Seq2Seq,
+    model: Stepwise,
     source: Int[Array, "B S"],
     *,
     beam: int,
@@ -94,7 +107,25 @@ def search(
     return _ranked(end, length_penalty, n_best)
 
 
-def _start(model: Seq2Seq, source: Int[Array, "B S"], beam: int, capacity: int) -> _Beam:
+def searched(
+    graphdef: nnx.GraphDef,
+    params: PyTree,
+    source: Int[Array, "B S"],
+    config: SearchConfig,
+    n_best: int | None = None,
+) -> Hypotheses:
+    """`search` by a model in two parts, as a run's configuration says."""
+    return search(
+        nnx.merge(graphdef, params, copy=True),
+        source,
+        beam=config.beam,
+        length_penalty=config.length_penalty,
+        max_length=config.max_length,
+        n_best=n_best,
+    )
+
+
+def _start(model: Stepwise, source: Int[Array, "B S"], beam: int, capacity: int) -> _Beam:
     """One empty hypothesis a row, none for fillers; everything repeated once per place."""
     state = model.start(model.encode(source), capacity)
     if beam > 1:
@@ -112,7 +143,7 @@ def _start(model: Seq2Seq, source: Int[Array, "B S"], beam: int, capacity: int) 
     )
 
 
-def _extend(model: Seq2Seq, now: _Beam) -> _Beam:
+def _extend(model: Stepwise, now: _Beam) -> _Beam:
     """Every open hypothesis grows by one token; the likeliest extensions take the open places."""
     last = now.tokens[:, :, jnp.maximum(now.time - 1, 0)]
     last = jnp.where(now.time == 0, BOS, last)

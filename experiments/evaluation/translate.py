@@ -14,7 +14,7 @@ from attn.models.protocol import BOS, EOS, PAD, Seq2Seq
 from attn.typing import Array, Float, Int, PyTree
 from experiments.config import SearchConfig
 from experiments.evaluation.alignments import END, Alignment
-from experiments.evaluation.search import Hypotheses, search
+from experiments.evaluation.search import Hypotheses, searched
 from experiments.tasks.task import Task
 
 _WIDTH = 16
@@ -47,7 +47,7 @@ class Translator:
         self._params = params
         self._task = task
         self._attends = nnx.merge(graphdef, params, copy=True).attends
-        self._search = jax.jit(partial(_search, graphdef, config=config))
+        self._search = jax.jit(partial(searched, graphdef, config=config))
         self._weights = jax.jit(partial(_weights, graphdef))
 
     def __call__(self, texts: Sequence[str]) -> list[Translation]:
@@ -100,19 +100,6 @@ class Translator:
             layers=layers,
             heads=heads,
         )
-
-
-def _search(
-    graphdef: nnx.GraphDef, params: PyTree, source: Int[Array, "B S"], config: SearchConfig
-) -> Hypotheses:
-    model: Seq2Seq = nnx.merge(graphdef, params, copy=True)
-    return search(
-        model,
-        source,
-        beam=config.beam,
-        length_penalty=config.length_penalty,
-        max_length=config.max_length,
-    )
 
 
 def _weights(

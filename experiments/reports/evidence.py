@@ -61,6 +61,8 @@ class Evidence:
 
     results: Results
     files: Mapping[tuple[str, int], RunFiles]
+    places: Mapping[tuple[str, int], Path]
+    """Folders of the runs."""
     missing: tuple[str, ...]
     """Files that would have shown more, as "run folder/file"."""
     length_unit: str
@@ -90,6 +92,7 @@ def read_evidence(folder: Path) -> Evidence:
     return Evidence(
         results=replace(results, runs=runs),
         files=files,
+        places=places,
         missing=tuple(_missing(runs, files)),
         length_unit=_length_unit(files),
     )

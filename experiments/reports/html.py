@@ -5,18 +5,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from experiments.errors import InputError
 from experiments.reports import figures, headline, tables, theme
 from experiments.reports.evidence import Evidence, read_evidence
+from experiments.reports.heads_page import write_heads
 from experiments.reports.maps import attention_map, labels, lay_out, shared_items
 from experiments.reports.outputs import examples
+from experiments.reports.pages import environment
 from experiments.reports.results import Metric
 from experiments.reports.summary import Summary, summarize
 
-_TEMPLATES = Path(__file__).parent / "templates"
 _MAPS, _EXAMPLES = 6, 8
 """Test items shown at most, with attention maps and with outputs."""
 _WIDTH, _GAP = 1160, 24
@@ -43,8 +43,19 @@ class MapRow:
     pictures: list[Picture]
 
 
+@dataclass(frozen=True)
+class HeadsLink:
+    """A page that shows what every head of a run looks at."""
+
+    name: str
+    address: str
+    sentence: str
+
+
 def write_report(folder: Path) -> Path:
     """Writes `folder/report.html` from what is in the folder and nothing else.
+
+    A run that kept the maps of its heads gets a `heads.html` beside them, and the report a link.
 
     Args:
         folder: of a comparison (`results.json` and run folders) or of a single run.
@@ -56,29 +67,31 @@ def write_report(folder: Path) -> Path:
         InputError: the folder is neither, a file in it is not what it should be, or the page
             cannot be written.
     """
-    page = render(read_evidence(folder))
+    evidence = read_evidence(folder)
+    found = {place: write_heads(place) for place in evidence.places.values()}
+    heads = [
+        HeadsLink(place.name, page.path.relative_to(folder).as_posix(), page.sentence)
+        for place, page in found.items()
+        if page is not None
+    ]
+    text = render(evidence, heads)
     path = folder / "report.html"
     try:
-        path.write_text(page, encoding="utf-8")
+        path.write_text(text, encoding="utf-8")
     except OSError as error:
         raise InputError(f"{path}: cannot be written ({error})") from error
     return path
 
 
-def render(evidence: Evidence) -> str:
-    """The page as text."""
+def render(evidence: Evidence, heads: Sequence[HeadsLink] = ()) -> str:
+    """The page as text, with links to pages of heads."""
     results, unit = evidence.results, evidence.length_unit
     summaries, metrics = summarize(results), results.metrics
     different, shared = tables.differences(evidence, summaries)
-    environment = Environment(
-        loader=FileSystemLoader(_TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     several_seeds = any(len(summary.runs) > 1 for summary in summaries)
-    return environment.get_template("report.html").render(
+    template = environment().get_template("report.html")
+    return template.render(
+        heads=heads,
         light=theme.variables(theme.LIGHT),
         dark=theme.variables(theme.DARK),
         sans=theme.SANS,

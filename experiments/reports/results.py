@@ -41,6 +41,13 @@ METRICS = {
         Metric("word_error_rate", "word error rate", "%", True, False, 1),
         Metric("bleu", "BLEU", "", False, False, 1),
         Metric("chrf", "chrF", "", False, False, 1),
+        Metric("accuracy", "accuracy", "%", False, False, 1),
+        Metric("exact_match", "exact match", "%", False, False, 1),
+        Metric("span_f1", "span F1", "", False, False, 1),
+        Metric("silent_f1", "F1 of silent letters", "", False, False, 1),
+        Metric("label_accuracy", "label accuracy", "%", False, False, 2),
+        Metric("bits_per_character", "bits per character", "", True, True, 3),
+        Metric("masked_accuracy", "accuracy of hidden tokens", "%", False, True, 1),
         Metric("nll", "NLL per token (nats)", "", True, True, 3),
         Metric("perplexity", "perplexity per token", "", True, True, 2),
     )

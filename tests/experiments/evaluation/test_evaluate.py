@@ -75,6 +75,29 @@ def test_items_are_what_each_gives_alone(toy, found):
     assert sum(bucket.n for bucket in found.by_length) == 83
 
 
+def test_tokens_that_are_the_most_likely_are_counted(toy, found):
+    model, examples = HistoryModel(8, np.uint32(7)), toy.splits["test"]
+    for item in found.items[:20]:
+        target = padded(toy.target.encode(item.reference), before=[BOS])
+        source = padded(toy.source.encode(examples.sources[item.index]))
+        guess = np.argmax(DECODE(model, source, target[:, :-1])[0], axis=-1)
+        assert item.right == ((guess == target[0, 1:]) & (target[0, 1:] != PAD)).sum()
+    assert 0 < sum(item.right for item in found.items) < sum(item.tokens for item in found.items)
+
+
+def test_nothing_is_searched_for_that_no_metric_reads(toy, found, monkeypatch):
+    monkeypatch.setattr("experiments.evaluation.evaluate.searched", None)
+    forced = dataclasses.replace(toy, metrics=("bits_per_character",))
+    blind = evaluate(*split_model(), forced, "test", CONFIG)
+    assert {item.hypothesis for item in blind.items} == {""}
+    assert blind.decoding == "nothing decoded: likelihoods alone"
+    assert list(blind.metrics) == ["bits_per_character", "nll", "perplexity"]
+    assert blind.metrics["nll"] == found.metrics["nll"]
+    characters = sum(len(item.reference) for item in blind.items)
+    nats = sum(item.nll for item in blind.items)
+    assert blind.metrics["bits_per_character"] == pytest.approx(nats / characters / np.log(2))
+
+
 def test_validation_is_the_same_nll_without_a_search(evaluator, found):
     params = split_model()[1]
     likelihood = evaluator.likelihood(params, "test")

@@ -6,7 +6,16 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from attn.models import BOS, PAD, LuongConfig, RNNSearchConfig, Seq2SeqConfig, TransformerConfig
+from attn.models import (
+    BOS,
+    PAD,
+    LSTMNConfig,
+    LuongConfig,
+    RecurrentLMConfig,
+    RNNSearchConfig,
+    Seq2SeqConfig,
+    TransformerConfig,
+)
 from experiments.evaluation.search import search
 from tests.experiments.evaluation.toy import sources
 
@@ -14,6 +23,10 @@ CONFIGS = [
     Seq2SeqConfig(width=16),
     RNNSearchConfig(width=16),
     LuongConfig(width=16),
+    LuongConfig(width=16, local="monotonic", window=2),
+    LSTMNConfig(width=16),
+    LSTMNConfig(width=16, fusion="deep", tape=3),
+    RecurrentLMConfig(width=16, cell="lstmn"),
     TransformerConfig(width=16),
 ]
 

@@ -64,6 +64,7 @@ def test_json_is_read_back_as_it_was():
     assert set(bucket["interval"]) == set(data["metrics"])
     assert set(data["items"][0]) == {
         *("index", "source", "reference", "hypothesis", "nll", "tokens", "source_length"),
+        "right",
     }
 
 

@@ -1,0 +1,44 @@
+"""`train`: one named experiment."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+from rich.console import Console
+
+from experiments.cli.evaluate import print_scores
+from experiments.cli.parsing import USAGE, parse
+from experiments.errors import expect_known
+
+
+def run_train(arguments: list[str]) -> None:
+    """train one named experiment, every setting of it a flag"""
+    from experiments.config import Config
+    from experiments.configs import named
+
+    known = named()
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print("usage: python -m experiments train CONFIG [-h] [flags]\n\nCONFIG is one of:")
+        print("\n".join(f"  {name}" for name in known))
+        raise SystemExit(0 if arguments else USAGE)
+    name, rest = arguments[0], arguments[1:]
+    expect_known("config", name, known)
+
+    @dataclass(frozen=True)
+    class Train:
+        """Train one model; the same command goes on where it was stopped."""
+
+        config: Annotated[Config, tyro.conf.arg(name="")]
+        folder: Path = Path("runs") / name
+        """Of the run."""
+
+    asked = parse(Train, f"train {name}", rest, Train(known[name]))
+    from experiments import tasks
+    from experiments.runs import test_run, train_run
+
+    console = Console()
+    task = tasks.load(asked.config.task, asked.folder)
+    train_run(asked.config, task, asked.folder, console)
+    print_scores(console, test_run(asked.folder, task), "test")
+    console.print(f"run: {asked.folder}", soft_wrap=True)
