@@ -5,6 +5,7 @@ wherever no step waits for attention; where one does, a Python loop over PyTorch
 that can be done for all steps at once before or after it.
 """
 
+from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -14,12 +15,18 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from attn.models import (
     PAD,
+    DecoderConfig,
     LuongConfig,
     ModelConfig,
     RNNSearchConfig,
     Seq2SeqConfig,
     TransformerConfig,
 )
+from experiments.bench.torch_gpt import GPT
+from experiments.configs import MODELS
+
+_SIZES = ("width", "layers", "heads", "feed_forward", "dropout", "max_length")
+"""What a Transformer of PyTorch's can be given."""
 
 
 def counterpart(config: ModelConfig, source_vocabulary: int, target_vocabulary: int) -> nn.Module:
@@ -36,14 +43,26 @@ def counterpart(config: ModelConfig, source_vocabulary: int, target_vocabulary: 
         _expect(config, readout_state="previous")
         return RNNSearch(config, *sizes)
     if isinstance(config, LuongConfig):
-        _expect(config, input_feeding=True, reverse=True)
+        _expect(config, input_feeding=True, reverse=True, local=None)
         return Luong(config, *sizes)
-    _expect(config, norm="pre", positions="sinusoidal", tied="target")
-    return Transformer(config, *sizes)
+    if isinstance(config, TransformerConfig):
+        _expect(config, **_settings("transformer"))
+        return Transformer(config, *sizes)
+    if isinstance(config, DecoderConfig):
+        _expect(config, **_settings("gpt"))
+        if source_vocabulary != target_vocabulary:
+            raise ValueError(f"decoder: got vocabularies of {sizes}; expected one for both")
+        return GPT(config, target_vocabulary)
+    raise ValueError(f"model: got {config.name}; PyTorch's counterpart is not written")
+
+
+def _settings(model: str) -> dict[str, Any]:
+    """All of a model's settings but its sizes."""
+    return {k: v for k, v in asdict(MODELS[model]).items() if k not in _SIZES}
 
 
 def _expect(config: Any, **settings: Any) -> None:
-    for name, expected in {**settings, "dtype": "float32"}.items():
+    for name, expected in {"dtype": "float32", **settings}.items():
         if getattr(config, name) != expected:
             raise ValueError(
                 f"{config.name}: {name} is {getattr(config, name)!r}; "
@@ -177,7 +196,8 @@ class Transformer(nn.Module):
 
     def __init__(self, config: TransformerConfig, source_vocabulary: int, target_vocabulary: int):
         super().__init__()
-        width, heads, hidden = config.width, config.heads, config.feed_forward * config.width
+        width, heads = config.width, config.heads
+        hidden = round(config.feed_forward * width)
         self.width = width
         self.source_embed = nn.Embedding(source_vocabulary, width)
         self.target_embed = nn.Embedding(target_vocabulary, width)

@@ -17,19 +17,22 @@ from rich.table import Table
 from attn.models import PAD
 from experiments import tasks
 from experiments.config import Config
-from experiments.configs import MODELS, for_task
+from experiments.configs import MODELS, TASKS, for_task
 from experiments.data.batches import Batch, Batches
 from experiments.errors import InputError, expect_known
 from experiments.machine import hardware, versions
 from experiments.runs import sized
 from experiments.tasks import Task
+from experiments.tasks.registry import family_of
 from experiments.training import folder as files
 
 if TYPE_CHECKING:
     from experiments.bench.trainers import Trainer
 
-COMPARED = ("seq2seq", "rnnsearch", "luong-dot", "luong-general", "transformer")
+COMPARED = ("seq2seq", "rnnsearch", "luong-dot", "luong-general", "transformer", "gpt")
 """The models that are written in PyTorch too."""
+PAIRS = COMPARED[:-1]
+"""Those that read a source; the last one is for language modelling."""
 
 
 @dataclass(frozen=True)
@@ -37,13 +40,15 @@ class BenchTrain:
     """Measure how fast attn trains against PyTorch.
 
     Each model is built twice, by attn and from PyTorch's own layers (nn.LSTM, nn.GRU,
-    nn.Transformer), at the same sizes and with the same optimizer. The two train in turns on the
-    same batches of the pronunciation task, so that whatever else the machine does slows both.
+    nn.Transformer; gpt as nanoGPT has it, on F.scaled_dot_product_attention), at the same sizes and
+    with the same optimizer. The two train in turns on the same batches of a task, so that whatever
+    else the machine does slows both.
     PyTorch gets the number of threads that it is fastest with. Compilation is not in the times,
     placing batches is.
     """
 
-    models: tuple[str, ...] = COMPARED
+    models: tuple[str, ...] = PAIRS
+    """Also: gpt, for a task of language modelling."""
     parameters: int = 500_000
     """About so many in every model."""
     batch_size: int = 128
@@ -51,6 +56,7 @@ class BenchTrain:
     """Of a round, the same in every round."""
     rounds: int = 9
     """How often each of the two runs the steps."""
+    task: str = "pronunciation"
     data_dir: str | None = None
     """Where prepared data is kept (None: $TFDS_DATA_DIR, else ~/tensorflow_datasets)."""
     output: Path = Path("runs/bench-train.json")
@@ -99,7 +105,7 @@ def bench_train(asked: BenchTrain, console: Console) -> list[Duel]:
         InputError: PyTorch is not installed, or an argument cannot be.
     """
     _check(asked)
-    base = for_task("pronunciation")
+    base = for_task(asked.task)
     base = replace(
         base,
         parameters=asked.parameters,
@@ -127,6 +133,13 @@ def _check(asked: BenchTrain) -> None:
         raise InputError(f"models: got {shown}; expected at least one, each once")
     for name in asked.models:
         expect_known("model", name, COMPARED)
+    expect_known("task", asked.task, TASKS)
+    for name in asked.models:
+        if (name == "gpt") != (family_of(for_task(asked.task).task.name).kind == "text"):
+            raise InputError(
+                f"models: got {name} for {asked.task}; expected gpt for tasks of language "
+                "modelling alone, and it alone for them"
+            )
     for field in ("batch_size", "steps", "rounds"):
         if getattr(asked, field) < 1:
             raise InputError(f"{field} is {getattr(asked, field)}; expected at least 1")
@@ -203,7 +216,7 @@ def _write(asked: BenchTrain, duels: Sequence[Duel]) -> None:
             command += [f"--{name.replace('_', '-')}", *map(str, values)]
     figures = {
         "bench": "train",
-        "task": "pronunciation",
+        "task": asked.task,
         "command": shlex.join(command),
         "date": time.strftime("%Y-%m-%d"),
         "hardware": hardware(),

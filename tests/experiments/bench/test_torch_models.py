@@ -77,10 +77,12 @@ def put_recurrent(theirs, ours) -> None:
 
 
 def put_attention(theirs, ours) -> None:
-    parts = ours.query, ours.key, ours.value
-    put(theirs.in_proj_weight, jnp.concatenate([part.kernel[...].T for part in parts]))
-    put(theirs.in_proj_bias, jnp.concatenate([part.bias[...] for part in parts]))
-    put_linear(theirs.out_proj, ours.out)
+    parts, width = (ours.query, ours.key, ours.value), ours.out.kernel.shape[-1]
+    heads_in = [part.kernel[...].reshape(width, -1).T for part in parts]
+    put(theirs.in_proj_weight, jnp.concatenate(heads_in))
+    put(theirs.in_proj_bias, jnp.concatenate([part.bias[...].reshape(-1) for part in parts]))
+    put(theirs.out_proj.weight, ours.out.kernel[...].reshape(-1, width).T)
+    put(theirs.out_proj.bias, ours.out.bias[...])
 
 
 def put_layer(theirs, ours) -> None:
@@ -97,9 +99,10 @@ def put_norm(theirs, ours) -> None:
 
 @pytest.mark.parametrize("name", COMPARED)
 def test_same_size(name):
-    config = fit(MODELS[name], 500_000, *VOCABULARIES)
-    theirs = sum(p.numel() for p in counterpart(config, *VOCABULARIES).parameters())
-    assert abs(theirs / count_parameters(config, *VOCABULARIES) - 1) < 0.05
+    vocabularies = (43, 43) if name == "gpt" else VOCABULARIES
+    config = fit(MODELS[name], 500_000, *vocabularies)
+    theirs = sum(p.numel() for p in counterpart(config, *vocabularies).parameters())
+    assert abs(theirs / count_parameters(config, *vocabularies) - 1) < 0.05
 
 
 def test_seq2seq_gives_the_same_logits():
@@ -138,13 +141,43 @@ def test_transformer_gives_the_same_logits():
         put_attention(layer.self_attn, mine.attention)
     for layer, mine in zip(theirs.layers.decoder.layers, ours.decoder, strict=True):
         put_layer(layer, mine)
-        put_attention(layer.self_attn, mine.self_attention)
-        put_attention(layer.multihead_attn, mine.cross_attention)
+        put_attention(layer.self_attn, mine.attention)
+        put_attention(layer.multihead_attn, mine.cross)
     put_norm(theirs.layers.encoder.norm, ours.encoder_norm)
     put_norm(theirs.layers.decoder.norm, ours.decoder_norm)
     np.testing.assert_allclose(
         torch_logits(theirs, *batch()), attn_logits(ours, *batch()), atol=2e-5
     )
+
+
+def test_gpt_gives_the_same_logits():
+    config = replace(MODELS["gpt"], width=8, heads=2, dropout=0.0, max_length=16)
+    ours, theirs = config.build(9, 9, nnx.Rngs(0)), counterpart(config, 9, 9)
+    put(theirs.embed.weight, ours.embed.table[...])
+    put(theirs.positions.weight, ours.embed.positions[...])
+    put_norm(theirs.norm, ours.norm)
+    for layer, mine in zip(theirs.layers, ours.blocks, strict=True):
+        put_norm(layer.attention_norm, mine.residuals[0].norm)
+        put_norm(layer.feed_norm, mine.residuals[1].norm)
+        put_attention(Joint(layer), mine.attention)
+        put_linear(layer.inner, mine.feed_forward.inner)
+        put_linear(layer.outer, mine.feed_forward.outer)
+    source, target = np.full((3, 1), 2, np.int32), np.arange(12, dtype=np.int32).reshape(3, 4) % 9
+    np.testing.assert_allclose(
+        torch_logits(theirs, source, target), attn_logits(ours, source, target), atol=2e-5
+    )
+    with pytest.raises(ValueError, match="source: got padding"):
+        torch_logits(theirs, *batch())
+    with pytest.raises(ValueError, match="expected one for both"):
+        counterpart(config, 9, 10)
+
+
+class Joint:
+    """A layer of `torch_gpt` by the names of PyTorch's own attention."""
+
+    def __init__(self, layer):
+        self.in_proj_weight, self.in_proj_bias = layer.joint.weight, layer.joint.bias
+        self.out_proj = layer.out
 
 
 def test_only_the_transformer_drops_what_leaves_a_sublayer():
