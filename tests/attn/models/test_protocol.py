@@ -73,8 +73,17 @@ CONFIGS = [
 ]
 SOURCE = jnp.array([[5, 4, 6, 7, 2, 0], [3, 8, 2, 0, 0, 0], [0, 0, 0, 0, 0, 0]])
 TARGET = jnp.array([[1, 4, 5, 6], [1, 3, 7, 2], [0, 0, 0, 0]])
-NAMES = [f"{config.name}{n}" for n, config in enumerate(CONFIGS)]
-every_model = pytest.mark.parametrize("config", CONFIGS, ids=NAMES)
+SECOND = {1, 3, 4, 7, 8, 10, 12, 14, 16, 18, 19, 20, 21, 23, 26, 28, 30}
+"""Those whose like is among the others: they wait for `make test-slow`."""
+every_model = pytest.mark.parametrize(
+    "config",
+    [
+        pytest.param(
+            config, id=f"{config.name}{n}", marks=[pytest.mark.slow] if n in SECOND else []
+        )
+        for n, config in enumerate(CONFIGS)
+    ],
+)
 
 
 def build(config):
