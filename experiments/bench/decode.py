@@ -17,6 +17,7 @@ from rich.table import Table
 from attn.decode import Cache
 from attn.nn import MultiHeadAttention
 from attn.typing import Array
+from experiments.bench.command import command
 from experiments.errors import InputError
 from experiments.machine import hardware, versions
 from experiments.training import folder as files
@@ -72,6 +73,7 @@ def bench_decode(asked: BenchDecode, console: Console) -> list[Cost]:
             costs += measure(asked, length)
     figures = {
         "bench": "decode",
+        "command": command("decode", asked),
         "date": time.strftime("%Y-%m-%d"),
         "hardware": hardware(),
         "versions": versions(),

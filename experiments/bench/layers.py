@@ -18,6 +18,7 @@ from rich.table import Table
 from attn.nn.attention import Annotations, LuongAttention
 from attn.nn.cells import GRU, LSTM, Recurrent
 from attn.nn.recurrent import recur
+from experiments.bench.command import command
 from experiments.errors import InputError
 from experiments.machine import hardware, versions
 from experiments.training import folder as files
@@ -96,7 +97,7 @@ def bench_layers(asked: BenchLayers, console: Console) -> list[Measured]:
     settings = {k: v for k, v in asdict(asked).items() if k != "output"}
     figures = {
         "bench": "layers",
-        "command": _command(settings),
+        "command": command("layers", asked),
         "date": time.strftime("%Y-%m-%d"),
         "hardware": hardware(),
         "versions": versions(),
@@ -248,15 +249,6 @@ def _layer(asked: BenchLayers, kind: type[Recurrent]) -> tuple[Any, Any]:
     layer = make(width, width, init=nnx.initializers.normal(width**-0.5), rngs=nnx.Rngs(0))
     shape = (asked.steps, asked.batch_size, width)
     return layer, jax.random.normal(jax.random.key(0), shape)
-
-
-def _command(settings: Mapping[str, Any]) -> str:
-    command = ["python", "-m", "experiments", "bench", "layers"]
-    for name, value in settings.items():
-        if value != getattr(BenchLayers, name):
-            values = value if isinstance(value, tuple) else (value,)
-            command += [f"--{name.replace('_', '-')}", *map(str, values)]
-    return " ".join(command)
 
 
 def _table(found: list[Measured]) -> Table:

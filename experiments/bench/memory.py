@@ -16,6 +16,7 @@ from rich.table import Table
 
 from attn.models import DecoderConfig
 from attn.typing import Array, Int, PyTree
+from experiments.bench.command import command
 from experiments.chips import CHIPS, compile_for, missing, temporary_bytes
 from experiments.errors import InputError, expect_known
 from experiments.machine import hardware, versions
@@ -84,6 +85,7 @@ def bench_memory(asked: BenchMemory, console: Console) -> list[Need]:
             needs.append(measure(asked, way))
     figures = {
         "bench": "memory",
+        "command": command("memory", asked),
         "date": time.strftime("%Y-%m-%d"),
         "hardware": hardware(),
         "versions": versions(),

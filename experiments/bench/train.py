@@ -1,6 +1,5 @@
 """`bench train`: how fast attn trains, against the same architectures of PyTorch's own layers."""
 
-import shlex
 import statistics
 import time
 from collections.abc import Sequence
@@ -16,6 +15,7 @@ from rich.table import Table
 
 from attn.models import PAD
 from experiments import tasks
+from experiments.bench.command import command
 from experiments.config import Config
 from experiments.configs import MODELS, TASKS, for_task
 from experiments.data.batches import Batch, Batches
@@ -209,15 +209,10 @@ def _speed(
 
 def _write(asked: BenchTrain, duels: Sequence[Duel]) -> None:
     settings = {k: v for k, v in asdict(asked).items() if k not in ("output", "data_dir")}
-    command = ["python", "-m", "experiments", "bench", "train"]
-    for name, value in settings.items():
-        if value != getattr(BenchTrain, name):
-            values = value if isinstance(value, tuple) else (value,)
-            command += [f"--{name.replace('_', '-')}", *map(str, values)]
     figures = {
         "bench": "train",
         "task": asked.task,
-        "command": shlex.join(command),
+        "command": command("train", asked, ("output", "data_dir")),
         "date": time.strftime("%Y-%m-%d"),
         "hardware": hardware(),
         "versions": versions(),
