@@ -6,6 +6,8 @@ from typing import Any, ClassVar, Literal
 import jax.numpy as jnp
 from flax import nnx
 
+from attn.functional import attention
+from attn.masks import Lengths
 from attn.models.one_sequence import OneSequence
 from attn.models.protocol import PAD
 from attn.models.reader import Head, Reader
@@ -17,6 +19,7 @@ from attn.nn.stack import Carries, Stack
 from attn.typing import Array, Bool, Float, Int
 
 Cell = Literal["rnn", "lstm", "gru", "lstmn"]
+Pool = Literal["mean", "last", "attention"]
 CELLS: dict[Cell, type[Recurrent]] = {"rnn": RNN, "lstm": LSTM, "gru": GRU, "lstmn": LSTMN}
 
 
@@ -65,7 +68,9 @@ class RecurrentReaderConfig:
     cell: Cell = "lstm"
     bidirectional: bool = False
     head: Head = "class"
-    """A class is told from the mean of all states (Cheng et al. 2016, section 5.2)."""
+    pool: Pool = "mean"
+    """What a class is told from: the mean of all states (Cheng et al. 2016, section 5.2), the last
+    one, or the last one beside what it sees of all of them by attention, a scaled dot product."""
     width: int = 128
     """Units of every layer in each direction, and of the embeddings."""
     layers: int = 1
@@ -83,7 +88,11 @@ class RecurrentReaderConfig:
     def build(
         self, source_vocabulary: int, target_vocabulary: int, rngs: nnx.Rngs
     ) -> "RecurrentReader":
-        """The model, freshly initialised."""
+        """The model, freshly initialised.
+
+        Raises:
+            ValueError: a `pool` is asked for, but nothing is pooled: `head` is not "class".
+        """
         return RecurrentReader(self, source_vocabulary, target_vocabulary, rngs)
 
 
@@ -172,10 +181,14 @@ class RecurrentReader(Reader):
         target_vocabulary: int,
         rngs: nnx.Rngs,
     ):
+        if config.head != "class" and config.pool != "mean":
+            raise ValueError(f"pool: got {config.pool!r}; expected 'mean' for head {config.head!r}")
         self.kind, self.words, self.dropout = config.head, target_vocabulary, config.dropout
+        self.pool = config.pool
         self.stack = recurrent_stack(config, source_vocabulary, rngs)
+        width = self.stack.layers[-1].outputs
         self.readout = nnx.Linear(
-            self.stack.layers[-1].outputs,
+            2 * width if config.pool == "attention" else width,
             2 if config.head == "span" else target_vocabulary,
             kernel_init=uniform(config.init_scale),
             dtype=jnp.dtype(config.dtype),
@@ -189,11 +202,23 @@ class RecurrentReader(Reader):
 
     def pooled(
         self, states: Float[Array, "B S H"], real: Bool[Array, "B S"]
-    ) -> Float[Array, "B H"]:
-        """The mean of a text's states."""
-        total = jnp.where(real[..., None], states, 0).sum(1)
-        return total / jnp.maximum(real.sum(1, keepdims=True), 1).astype(total.dtype)
+    ) -> Float[Array, "B pooled"]:
+        """One vector for a text: see `RecurrentReaderConfig.pool`."""
+        if self.pool == "mean":
+            return self._mean(states, real)
+        lengths = real.sum(1, dtype=jnp.int32)
+        end = jnp.maximum(lengths - 1, 0)
+        last = jnp.take_along_axis(states, end[:, None, None], axis=1)
+        if self.pool == "last":
+            return last[:, 0]
+        query, memory = last[:, :, None], states[:, :, None]
+        seen = attention(query, memory, memory, mask=Lengths(key=lengths))[:, :, 0]
+        return jnp.concatenate([seen, last], axis=-1)[:, 0]
 
     def label(self, states: Float[Array, "*B H"]) -> Float[Array, "*B out"]:
         """Logits: of labels, or of beginning and end."""
         return self.readout(states)
+
+    def _mean(self, states: Float[Array, "B S H"], real: Bool[Array, "B S"]) -> Float[Array, "B H"]:
+        total = jnp.where(real[..., None], states, 0).sum(1)
+        return total / jnp.maximum(real.sum(1, keepdims=True), 1).astype(total.dtype)

@@ -56,7 +56,7 @@ def fit(
         ValueError: no width comes within the tolerance.
     """
     # Sinusoidal positions and maxout (half of `width`) take units in pairs, rope the heads' units.
-    unit = 2
+    unit = 2 if isinstance(config, RNNSearchConfig) else 1
     if isinstance(config, LayerConfig):
         unit = 2 * config.heads if config.positions == "rope" else lcm(2, config.heads)
 

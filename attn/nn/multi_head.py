@@ -1,7 +1,7 @@
 """Attention with several heads, each on its own projections."""
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import jax
 import jax.numpy as jnp
@@ -15,8 +15,11 @@ from attn.masks import Dense, Mask, Window, joined
 from attn.mods import ScoreMod, SoftCap
 from attn.nn.noise import Noise
 from attn.positions import Rope
+from attn.scores import Additive, Dot, Score
 from attn.typing import Array, ArrayLike, Float, Int
 from attn.weightings import Dropout
+
+HeadScore = Literal["dot", "unscaled", "additive"]
 
 
 class MultiHeadAttention(nnx.Module):
@@ -39,6 +42,9 @@ class MultiHeadAttention(nnx.Module):
         use_bias: of all four projections.
         normalize_qk: normalise each head's queries and keys before they meet: True by LayerNorm
             without bias (Dehghani 2023), "rms" by RMSNorm.
+        score: how well a key answers a query. "dot" is q·k / √D, "unscaled" q·k (Luong 2015),
+            "additive" v·tanh(q + k) (Bahdanau 2014) with a vector v [N, D] that is learned. It
+            starts as N(0, 1/D): scores vary by about as much at every width.
         rope: turns queries and keys by position.
         softcap: scores s become cap · tanh(s / cap) (Gemma 2).
         window: tokens on either side that a query sees, its own counted; None is all.
@@ -53,7 +59,7 @@ class MultiHeadAttention(nnx.Module):
         backend: as in `attn.attention`.
 
     Raises:
-        ValueError: heads do not divide a width or each other, or a window below 1.
+        ValueError: heads do not divide a width or each other, a window below 1, or no such score.
     """
 
     def __init__(
@@ -69,6 +75,7 @@ class MultiHeadAttention(nnx.Module):
         dropout_rate: float = 0.0,
         use_bias: bool = True,
         normalize_qk: bool | Literal["rms"] = False,
+        score: HeadScore = "dot",
         rope: Rope | None = None,
         softcap: float | None = None,
         window: int | None = None,
@@ -94,6 +101,9 @@ class MultiHeadAttention(nnx.Module):
                 raise ValueError(f"{name}: got {size}; expected a divisor of {whole}")
         if window is not None and window < 1:
             raise ValueError(f"window: got {window}; expected at least 1")
+        if score not in get_args(HeadScore):
+            known = ", ".join(get_args(HeadScore))
+            raise ValueError(f"score: got {score!r}; expected one of {known}")
         self.key_width, self.value_width = qkv_features // num_heads, value_features // num_heads
         self.rope, self.softcap, self.window = rope, softcap, window
         self.dropout_rate, self.backend, self.precision = dropout_rate, backend, precision
@@ -123,6 +133,11 @@ class MultiHeadAttention(nnx.Module):
             **kinds,
         )
         self.sinks = nnx.Param(jnp.zeros(num_heads, param_dtype)) if sinks else nnx.data(None)
+        self.scale = 1.0 if score == "unscaled" else None
+        self.v: Any = nnx.data(None)
+        if score == "additive":
+            init = nnx.initializers.normal(self.key_width**-0.5)
+            self.v = nnx.Param(init(rngs.params(), (num_heads, self.key_width), param_dtype))
 
     def __call__(
         self,
@@ -199,6 +214,7 @@ class MultiHeadAttention(nnx.Module):
         """The output for queries of `ask` and keys and values of `project`."""
         near = None if self.window is None else Window(self.window - 1, self.window - 1)
         pieces: dict[str, Any] = {
+            "score": self._score(),
             "mask": joined([_as_mask(mask), near]),
             "mods": self._mods(mods),
             "weighting": self._dropout(noise),
@@ -264,6 +280,7 @@ class MultiHeadAttention(nnx.Module):
             query,
             cache,
             positions=positions,
+            score=self._score(),
             mods=self._mods(mods),
             backend=self.backend,
             return_lse=True,
@@ -297,6 +314,9 @@ class MultiHeadAttention(nnx.Module):
     def _placed(self, x: Array, norm: Any, positions: Array | None) -> Array:
         x = x if norm is None else norm(x)
         return x if self.rope is None else self.rope(x, positions)
+
+    def _score(self) -> Score:
+        return Dot(self.scale) if self.v is None else Additive(self.v[...])
 
     def _mods(self, mods: Sequence[ScoreMod]) -> tuple[ScoreMod, ...]:
         return tuple(mods) if self.softcap is None else (SoftCap(self.softcap), *mods)

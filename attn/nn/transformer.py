@@ -11,7 +11,7 @@ from flax import nnx
 from attn.decode import Cache
 from attn.masks import Lengths, Mask
 from attn.mods import ScoreMod
-from attn.nn.multi_head import MultiHeadAttention
+from attn.nn.multi_head import HeadScore, MultiHeadAttention
 from attn.nn.noise import Noise
 from attn.positions import Rope, Scaling
 from attn.typing import Array, ArrayLike, Float, Int
@@ -63,6 +63,9 @@ class LayerConfig:
     """Tokens that rope's scaling starts from."""
     qk_norm: bool = False
     """Normalise queries and keys, head by head."""
+    score: HeadScore = "dot"
+    """How well a key answers a query: the scaled dot product, the same unscaled, or Bahdanau's
+    additive score. Rope's angles mean a distance to the first two alone."""
     softcap: float | None = None
     """Bound scores to within plus and minus this, smoothly."""
     window: int | None = None
@@ -71,6 +74,10 @@ class LayerConfig:
     """A learned logit a head that takes weight to nothing, in self-attention."""
     bias: bool = True
     """Of all linear maps but the output layer."""
+    initialization: Literal["xavier", "lecun"] = "xavier"
+    """Of these maps' kernels: uniform by the mean of inputs and outputs (Glorot 2010), or normal
+    with variance 1 / inputs. By the latter queries and keys start with unit variance at any head
+    width, as section 3.2.1 assumes where it argues for the scale."""
     scale_embedding: bool = True
     """Multiply embeddings by the root of `width` (section 3.4)."""
     dropout: float = 0.1
@@ -84,7 +91,8 @@ class LayerConfig:
 
     def kinds(self) -> dict[str, Any]:
         """What every linear map is built with."""
-        init = nnx.initializers.xavier_uniform()
+        xavier = self.initialization == "xavier"
+        init = nnx.initializers.xavier_uniform() if xavier else nnx.initializers.lecun_normal()
         return {"use_bias": self.bias, "kernel_init": init, "dtype": jnp.dtype(self.dtype)}
 
     def rope(self) -> Rope | None:
@@ -168,6 +176,7 @@ class Block(nnx.Module):
             "normalize_qk": "rms"
             if config.qk_norm and config.normalization == "rms"
             else config.qk_norm,
+            "score": config.score,
             "softcap": config.softcap,
             "backend": config.backend,
             "rngs": rngs,

@@ -76,6 +76,7 @@ OPTIONS = {
     "multi-query, rope": {"kv_heads": 1, "positions": "rope", "rope_fraction": 0.5},
     "window, alibi": {"window": 3, "positions": "alibi", "sinks": True},
     "norms": {"qk_norm": True, "normalization": "rms", "norm": "post", "activation": "swiglu"},
+    "additive, multi-query": {"score": "additive", "kv_heads": 1},
     "learned": {"positions": "learned", "softcap": 3.0, "tied": False},
 }
 

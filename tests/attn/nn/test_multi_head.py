@@ -149,6 +149,33 @@ def test_softcap_and_window_reach_the_weights():
     assert (np.asarray(weights) > 0).sum() == B * 2 * (2 * T - 1)
 
 
+def test_scores_are_those_that_were_asked_for():
+    xs, found = normal(0, B, T, H), {}
+    for score in ("dot", "unscaled", "additive"):
+        layer = build(2, H, score=score)
+        query, (key, _) = layer.ask(xs), layer.project(xs)
+        scores = jnp.einsum("btnd,bsnd->bnts", query, key)
+        if score == "dot":
+            scores = scores / 8**0.5
+        if score == "additive":
+            both = jnp.tanh(query[:, :, None] + key[:, None])
+            scores = jnp.einsum("btsnd,nd->bnts", both, layer.v[...])
+        found[score] = layer(xs, return_weights=True)[1]
+        np.testing.assert_allclose(found[score], jax.nn.softmax(scores), atol=1e-5)
+    names = [sorted(nnx.to_pure_dict(nnx.state(build(2, H, score=s)))) for s in ("dot", "unscaled")]
+    assert names == [["key", "out", "query", "value"]] * 2
+
+
+def test_additive_scores_start_alike_at_every_width():
+    """Of queries and keys of unit variance: their sum's hyperbolic tangent varies by about half."""
+    for width in (4, 512):
+        v = MultiHeadAttention(4, 4 * width, score="additive", rngs=nnx.Rngs(0)).v[...]
+        assert v.shape == (4, width)
+        both = np.random.default_rng(0).normal(0, 2**0.5, (2000, 4, width))
+        scores = np.einsum("bnd,nd->bn", np.tanh(both), v)
+        assert 0.4 < scores.std() < 1.0
+
+
 def test_dropout_zeroes_whole_weights_by_example():
     layer, xs = build(2, H, dropout_rate=0.5), normal(0, B, T, H)
     noise = Noise(jax.random.key(0), jnp.array([4, 9]))
@@ -173,6 +200,8 @@ CACHED = {
     "window of one": {"window": 1},
     "sinks": {"sinks": True, "window": 4},
     "no bias": {"use_bias": False},
+    "unscaled": {"score": "unscaled"},
+    "additive, grouped": {"score": "additive", "num_kv_heads": 2},
 }
 
 
@@ -236,9 +265,11 @@ def test_gradients_reach_every_parameter():
         ({"num_heads": 3}, "num_heads: got 3; expected a divisor of 16"),
         ({"num_heads": 4, "num_kv_heads": 3}, "num_kv_heads: got 3; expected a divisor of 4"),
         ({"num_heads": 4, "value_features": 10}, "num_heads: got 4; expected a divisor of 10"),
+        ({"num_heads": 4, "score": "cosine"}, "score: got 'cosine'; expected one of dot, unscaled"),
         ({"num_heads": 4, "window": 0}, "window: got 0; expected at least 1"),
     ],
 )
+@pytest.mark.usefixtures("unchecked")
 def test_what_cannot_be_is_refused(kinds, said):
     with pytest.raises(ValueError, match=said):
         MultiHeadAttention(in_features=H, rngs=nnx.Rngs(0), **kinds)
