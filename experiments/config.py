@@ -12,13 +12,16 @@ class TaskConfig:
 
     name: str = "pronunciation"
     """pronunciation, verses, multi30k, tatoeba, shakespeare, verses-english, verses-masked, sst,
-    silent-letters, lookup, or a TFDS translation set such as wmt14_translate/de-en."""
+    silent-letters, lookup, copy, reverse, permutation, recall, order, or a TFDS translation set
+    such as wmt14_translate/de-en."""
     reverse: bool = False
     """Swap source and target: learn the other direction."""
     max_words: int | None = None
     """Keep pairs of at most this many source words (None: all)."""
     limit: int | None = None
     """Train on the first so many pairs only (None: all)."""
+    train_length: int | None = None
+    """Train on sources of at most so many tokens only (None: all); validation and test keep all."""
     subwords: Literal["bpe", "unigram"] = "bpe"
     """SentencePiece model of a task of subwords (pronunciation reads letters and phonemes)."""
     vocabulary: int = 4000
@@ -29,6 +32,16 @@ class TaskConfig:
     """Tokens at most in a chunk of a language model's text."""
     classes: int = 2
     """Degrees of sentiment (sst), 2 or 5; with 2, neutral sentences are left out."""
+    length: int = 16
+    """Symbols of a generated source: at most (copy, reverse), or exactly (permutation, order)."""
+    symbols: int = 16
+    """Different symbols of a generated source (copy, reverse, permutation), or keys, and as many
+    values (recall)."""
+    block: int = 1
+    """Neighbouring symbols that change their order (permutation): 1 is a copy, `length` a
+    reversal."""
+    pairs: int = 8
+    """Keys with their values in a source (recall)."""
     instruction: str | None = None
     """Put before every source of a translation or sentiment task, such as "translate English to
     Spanish:" (None: nothing)."""

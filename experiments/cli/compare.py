@@ -22,7 +22,7 @@ class Compare:
     task: str = "pronunciation"
     """Translation: verses, verses-as-lm, multi30k, tatoeba, or a TFDS translation set by its TFDS
     name. Spelling: pronunciation, silent-letters. Language: shakespeare, verses-english,
-    verses-masked. Reading: sst, lookup."""
+    verses-masked. Reading: sst, lookup. Generated: copy, reverse, permutation, recall, order."""
     models: tuple[str, ...] | None = None
     """By name, as experiments/configs/models.py has them (None: a few that suit the task)."""
     seeds: tuple[int, ...] = (0,)

@@ -19,6 +19,9 @@ from experiments.data.buckets import Shape, choose_shapes, smallest_fit
 from experiments.data.masking import EVALUATION, Corruption, Draw
 from experiments.errors import InputError
 
+_ANY_SEED = 2**64 - 1
+"""Stands for the seed where random numbers are the same for all seeds."""
+
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
@@ -182,7 +185,9 @@ class Batches:
     """Training batches: `batches(step)` is a pure function of (examples, batch size, seed, step).
 
     An epoch shuffles the examples, gathers those of about one length and orders the batches at
-    random, so that consecutive steps differ in shape. Every example is seen once an epoch, but for
+    random, so that consecutive steps differ in shape. The seed says which examples stand in which
+    batch, and not which shape a step has: that is the same for all seeds, so that runs from several
+    of them can take each step together, as one array. Every example is seen once an epoch, but for
     the fewer than `batch_size` that complete the last batch and are seen twice (all rows count in
     training: no step is noisier than another). The random numbers are raw Philox output, which
     NumPy keeps the same for ever.
@@ -240,6 +245,11 @@ class Batches:
         epoch, place = divmod(step, self.steps_per_epoch)
         return self.shapes[self._epoch(epoch).shape[place]]
 
+    def blanks(self) -> list[Batch]:
+        """A batch of filler of every shape: this host's rows of it."""
+        filler = np.full(self.batch_size, -1)[self._host_rows]
+        return [self.examples.batch(filler, shape, EVALUATION) for shape in self.shapes]
+
     @property
     def padding(self) -> float:
         """The fraction of an epoch's positions, source and target, that hold `PAD`."""
@@ -258,7 +268,10 @@ class Batches:
         order = _permutation(random, len(self.examples))
         repeats = np.resize(_permutation(random, len(self.examples)), self.batch_size)
         plan = _plan(order, self._fit[order], len(self.shapes), self.batch_size, repeats)
-        shuffled = _permutation(random, len(plan.rows))
+        # How many batches a shape has does not depend on `order`, so with a shuffle that knows no
+        # seed, no step's shape does.
+        shared = np.random.Philox(key=np.array([_ANY_SEED, epoch], np.uint64))
+        shuffled = _permutation(shared, len(plan.rows))
         return _Plan(plan.rows[shuffled], plan.shape[shuffled])
 
 

@@ -2,13 +2,10 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar
 
-import numpy as np
-
+from experiments.data.dice import Dice
 from experiments.data.pairs import PairBuilder
-
-T = TypeVar("T")
 
 SEPARATOR = "|"
 """Between question and passage."""
@@ -117,30 +114,12 @@ class Lookup(PairBuilder):
 
     def pairs(self, dl_manager: Any) -> Iterator[tuple[str, str, str]]:
         for number, (split, size) in enumerate(self.SIZES.items()):
-            dice = _Dice(self.SEED, number)
+            dice = Dice(self.SEED, number)
             for _ in range(size):
                 yield split, *_example(dice)
 
 
-class _Dice:
-    """Choices at random, the same for the same two numbers."""
-
-    def __init__(self, seed: int, stream: int):
-        self._random = np.random.Philox(key=np.array([seed, stream], np.uint64))
-
-    def below(self, n: int) -> int:
-        return int(self._random.random_raw()) % n
-
-    def pick(self, items: Sequence[T]) -> T:
-        return items[self.below(len(items))]
-
-    def draw(self, items: Sequence[T], n: int) -> list[T]:
-        """`n` different ones, in random order."""
-        left = list(items)
-        return [left.pop(self.below(len(left))) for _ in range(n)]
-
-
-def _example(dice: _Dice) -> tuple[str, str]:
+def _example(dice: Dice) -> tuple[str, str]:
     """Source and target texts."""
     people, relations = dice.pick([(2, 2), (2, 3), (3, 2)])
     names = dice.draw(PEOPLE, people)
@@ -164,7 +143,7 @@ def _example(dice: _Dice) -> tuple[str, str]:
     return " ".join(words), f"{first} {first + len(filling[answer]) - 1}"
 
 
-def _things(dice: _Dice, relation: Relation, n: int) -> list[list[str]]:
+def _things(dice: Dice, relation: Relation, n: int) -> list[list[str]]:
     """Names of `n` different things, as words."""
     return [
         f"the {dice.pick(ADJECTIVES)} {noun} {dice.pick(relation.tails)}".split()

@@ -5,6 +5,8 @@ import difflib
 import importlib
 import os
 import sys
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ import tensorflow_datasets as tfds
 from experiments.data.lookup import Lookup
 from experiments.data.multi30k import Multi30k
 from experiments.data.pairs import SPLITS, PairBuilder
+from experiments.data.probes import PROBES, Probe
 from experiments.data.pronunciation import Pronunciation
 from experiments.data.shakespeare import Shakespeare
 from experiments.data.silent_letters import SilentLetters
@@ -21,19 +24,20 @@ from experiments.data.tatoeba import Tatoeba
 from experiments.data.verses import Verses, VersesEnglish
 from experiments.errors import InputError
 
-BUILDERS: dict[str, type[PairBuilder]] = {
-    builder.name.replace("_", "-"): builder
-    for builder in (
-        Pronunciation,
-        Verses,
-        Multi30k,
-        Tatoeba,
-        Shakespeare,
-        VersesEnglish,
-        Sst,
-        SilentLetters,
-        Lookup,
-    )
+_OWN: tuple[type[PairBuilder], ...] = (
+    Pronunciation,
+    Verses,
+    Multi30k,
+    Tatoeba,
+    Shakespeare,
+    VersesEnglish,
+    Sst,
+    SilentLetters,
+    Lookup,
+)
+BUILDERS: dict[str, Callable[..., PairBuilder]] = {
+    **{builder.name.replace("_", "-"): builder for builder in _OWN},
+    **{name: partial(Probe, name) for name in PROBES},
 }
 
 Texts = tuple[list[str], list[str]]
@@ -41,7 +45,10 @@ Texts = tuple[list[str], list[str]]
 
 
 def read_set(
-    name: str, data_dir: str | Path | None = None, manual_dir: str | Path | None = None
+    name: str,
+    data_dir: str | Path | None = None,
+    manual_dir: str | Path | None = None,
+    settings: Mapping[str, int] | None = None,
 ) -> dict[str, Texts]:
     """All pairs of a set by split, prepared first if they are not yet.
 
@@ -52,31 +59,35 @@ def read_set(
         name: one of `BUILDERS`, or a TFDS set of text pairs such as `wmt14_translate/de-en`.
         data_dir: where prepared data is kept (None: $TFDS_DATA_DIR, else ~/tensorflow_datasets).
         manual_dir: files fetched by hand (None: $ATTN_DATA).
+        settings: of a generated set: the fields of its rule in `experiments.data.probes`.
 
     Raises:
-        InputError: unknown name, no such files, or files that cannot be read or written.
+        InputError: unknown name, no such files, files that cannot be read or written, or a setting
+            that the set cannot have.
     """
-    builder = make_builder(name, data_dir)
+    builder = make_builder(name, data_dir, settings)
     if not _has_text_pairs(builder):
         raise InputError(
             f"{name} is no set of text pairs: its features are {builder.info.features}"
         )
     _prepare(builder, manual_dir or os.environ.get("ATTN_DATA"))
-    builder = make_builder(
-        name, data_dir
-    )  # that knows what is there, whichever process prepared it
+    # One that knows what is there, whichever process prepared it.
+    builder = make_builder(name, data_dir, settings)
     return {split: _read(builder, name, split) for split in SPLITS}
 
 
-def make_builder(name: str, data_dir: str | Path | None = None) -> Any:
-    """The TFDS builder of a set.
+def make_builder(
+    name: str, data_dir: str | Path | None = None, settings: Mapping[str, int] | None = None
+) -> Any:
+    """The TFDS builder of a set, which takes what `read_set` does.
 
     Raises:
-        InputError: unknown name; the nearest known ones are named.
+        InputError: unknown name, the nearest known ones are named; or a setting that the set cannot
+            have.
     """
     where = {"data_dir": os.fspath(data_dir) if data_dir else None, "file_format": "array_record"}
     if name in BUILDERS:
-        return BUILDERS[name](**where)
+        return BUILDERS[name](**where, **(settings or {}))
     importlib.import_module("tensorflow_datasets.translate")  # registers TFDS's translation sets
     try:
         return tfds.builder(name, **where)

@@ -1,6 +1,6 @@
 """What tasks of one kind have in common: how pairs are read, cut into tokens and scored.
 
-A family answers five questions about a configuration. `Family` itself answers them for pairs of
+A family answers six questions about a configuration. `Family` itself answers them for pairs of
 texts; another family is a subclass that answers differently where it differs, and a line in
 `experiments.tasks.registry`.
 """
@@ -10,6 +10,7 @@ from typing import ClassVar, Literal
 
 from experiments.config import TaskConfig
 from experiments.data.batches import Examples
+from experiments.data.probes import SETTINGS
 from experiments.data.sets import Texts
 from experiments.data.tokenizers import Tokenizer
 from experiments.errors import InputError
@@ -36,6 +37,15 @@ class Family(abc.ABC):
         """The set of `experiments.data.sets` that is read."""
         return config.name
 
+    def set_settings(self, config: TaskConfig) -> dict[str, int]:
+        """What of the configuration says how that set is generated; all of `SETTINGS` that is not
+        in it must be left as it is.
+
+        Raises:
+            InputError: a setting that the set cannot have.
+        """
+        return {}
+
     def check(self, config: TaskConfig) -> None:
         """Looks at the configuration before any data is read.
 
@@ -44,6 +54,13 @@ class Family(abc.ABC):
         """
         if config.reverse and not self.reversible:
             raise InputError(f"reverse is True; {config.name} has one direction: expected False")
+        if config.train_length is not None and config.train_length < 1:
+            raise InputError(f"train_length is {config.train_length}; expected at least 1")
+        used = self.set_settings(config)
+        for name in SETTINGS:
+            value, usual = getattr(config, name), getattr(TaskConfig, name)
+            if name not in used and value != usual:
+                raise InputError(f"{name} is {value}; {config.name} has none: expected {usual}")
         if config.instruction is None:
             return
         if not self.instructible:

@@ -1,7 +1,10 @@
 """Text itself is what is learned: language modelling, with all before or with holes."""
 
+from dataclasses import replace
+
+from attn.models.protocol import BOS
 from experiments.config import TaskConfig
-from experiments.data.batches import Examples
+from experiments.data.batches import Examples, Ragged
 from experiments.data.masking import Masking
 from experiments.data.sets import Texts
 from experiments.data.tokenizers import MASK, SentencePiece, Symbols, Tokenizer
@@ -13,9 +16,10 @@ class Language(Family):
     """Running text in chunks of at most `config.context` tokens; the source is empty.
 
     Each text of the set (a chapter; all of a split) is cut every `context` tokens, and what is left
-    at its end is a shorter chunk. A chunk is predicted from its own beginning alone: nothing of the
-    chunk before is seen, and the `EOS` that ends it is paid for like a token. So bits per character
-    are an upper bound on what the model needs for the text, nearer the longer the chunks.
+    at its end is a shorter chunk. A chunk is predicted from its own beginning alone, so bits per
+    character are an upper bound on what the model needs for the text, nearer the longer the chunks.
+    No `EOS` follows a chunk: a cut is no end, and a model that has learned to expect one after
+    `context` tokens reads nothing longer.
     """
 
     kind = "text"
@@ -24,7 +28,7 @@ class Language(Family):
         super().check(config)
         if config.context < 2:
             raise InputError(f"context is {config.context}; expected at least 2 tokens")
-        for name in ("max_words", "limit"):
+        for name in ("max_words", "limit", "train_length"):
             if (value := getattr(config, name)) is not None:
                 raise InputError(f"{name} is {value}; {config.name} is running text: expected None")
 
@@ -52,7 +56,8 @@ class Language(Family):
                 rows.append(ids[start : start + config.context])
                 chunks.append("".join(parts[start : start + config.context]))
         empty = [""] * len(rows)
-        return Examples.of(empty, chunks, map(source.encode, empty), rows)
+        examples = Examples.of(empty, chunks, map(source.encode, empty), rows)
+        return replace(examples, target=Ragged.of([BOS, *row] for row in rows))
 
     def metrics(self, config: TaskConfig) -> tuple[str, ...]:
         return ("bits_per_character",)

@@ -3,6 +3,7 @@
 from experiments.tasks.family import Family
 from experiments.tasks.labels import Sentiment, SilentLetters
 from experiments.tasks.language import Language, MaskedLanguage
+from experiments.tasks.probes import GeneratedLabel, GeneratedSequence
 from experiments.tasks.pronunciation import Pronunciation
 from experiments.tasks.spans import Lookup
 from experiments.tasks.translation import Translation
@@ -18,6 +19,11 @@ FAMILIES: dict[str, Family] = {
     "sst": Sentiment(),
     "silent-letters": SilentLetters(),
     "lookup": Lookup(),
+    "copy": GeneratedSequence(),
+    "reverse": GeneratedSequence(),
+    "permutation": GeneratedSequence(),
+    "recall": GeneratedLabel(),
+    "order": GeneratedLabel(),
 }
 """Tasks by name; any other name is a translation set of TFDS."""
 

@@ -1,13 +1,15 @@
 """A task from its configuration: pairs are read, filtered and cut into tokens."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import numpy as np
+
 from experiments.config import TaskConfig
 from experiments.data import tokenizers
-from experiments.data.batches import Examples
+from experiments.data.batches import Examples, Ragged
 from experiments.data.sets import Texts, read_set
 from experiments.data.tokenizers import UNK, Tokenizer
 from experiments.errors import InputError
@@ -90,19 +92,28 @@ def load(config: TaskConfig, folder: Path | None = None) -> Task:
 
     Raises:
         InputError: unknown name, data that is missing, empty or malformed, a setting that such a
-            task cannot have, no pair that is short enough, or more subwords asked for than the
-            texts give.
+            task cannot have, no pair or source that is short enough, or more subwords asked for
+            than the texts give.
     """
     family = family_of(config.name)
     family.check(config)
-    texts = read_set(family.set_name(config), config.data_dir, config.manual_dir)
+    texts = read_set(
+        family.set_name(config),
+        config.data_dir,
+        config.manual_dir,
+        family.set_settings(config),
+    )
     pairs = {split: family.pairs(config, split, texts[split]) for split in texts}
     source, target = _tokenizers(family, config, pairs["train"], folder)
+    splits = {split: family.examples(config, pairs[split], source, target) for split in pairs}
+    if config.train_length is not None:
+        # Not before: all caps have the tokenizers of all training pairs, and so can be compared.
+        splits["train"] = _shortened(splits["train"], config.train_length, config.name)
     task = Task(
         config.name,
         source,
         target,
-        {split: family.examples(config, pairs[split], source, target) for split in pairs},
+        splits,
         family.metrics(config),
         family.kind,
         config.instruction,
@@ -110,6 +121,27 @@ def load(config: TaskConfig, folder: Path | None = None) -> Task:
     if folder is not None:
         task.save(folder)
     return task
+
+
+def _shortened(examples: Examples, most: int, name: str) -> Examples:
+    """Those whose source has at most so many tokens, `EOS` not counted.
+
+    Raises:
+        InputError: there is none.
+    """
+    kept = np.flatnonzero(examples.source.lengths - 1 <= most).tolist()
+    if not kept:
+        raise InputError(
+            f"train_length is {most}; the shortest training source of {name} has "
+            f"{examples.source.lengths.min() - 1} tokens: expected at least so many"
+        )
+    return replace(
+        examples,
+        sources=[examples.sources[row] for row in kept],
+        targets=[examples.targets[row] for row in kept],
+        source=Ragged.of(examples.source[row].tolist() for row in kept),
+        target=Ragged.of(examples.target[row].tolist() for row in kept),
+    )
 
 
 def _tokenizers(

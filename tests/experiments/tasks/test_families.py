@@ -9,7 +9,7 @@ import pytest
 from attn.models.protocol import BOS, EOS, PAD
 from experiments.config import TaskConfig
 from experiments.configs import TASKS
-from experiments.data import lookup, pronunciation, verses
+from experiments.data import lookup, probes, pronunciation, verses
 from experiments.data.batches import Ordered
 from experiments.data.sst import LABELS
 from experiments.data.tokenizers import MASK, Positions, SentencePiece, Symbols
@@ -37,7 +37,8 @@ def files(tmp_path, monkeypatch):
         (tmp_path / f"{name}.gz").write_bytes(gzip.compress("".join(lines).encode()))
     monkeypatch.setattr(verses, "VERSES", tmp_path / "verses.gz")
     monkeypatch.setattr(pronunciation, "DICTIONARY", tmp_path / "words.gz")
-    monkeypatch.setattr(lookup.Lookup, "SIZES", {"train": 60, "validation": 10, "test": 20})
+    for builder in (lookup.Lookup, probes.Probe):
+        monkeypatch.setattr(builder, "SIZES", {"train": 60, "validation": 10, "test": 20})
 
     def config(name, **settings):
         where = {"data_dir": str(tmp_path / "data"), "manual_dir": str(tmp_path)}
@@ -59,7 +60,7 @@ def test_chunks_make_up_the_text(files, unit, context):
     texts = []
     for split in ("train", "validation", "test"):
         examples = task.splits[split]
-        lengths = examples.target.lengths - 2
+        lengths = examples.target.lengths - 1
         assert lengths.min() >= 1
         assert (lengths[:-1] == context).all()  # one text a split: its last chunk may be shorter
         assert lengths[-1] <= context
@@ -67,7 +68,8 @@ def test_chunks_make_up_the_text(files, unit, context):
         for number, chunk in enumerate(examples.targets):
             assert examples.source[number].tolist() == [EOS]
             row = examples.target[number]
-            assert (row[0], row[-1]) == (BOS, EOS)
+            assert row[0] == BOS
+            assert EOS not in row  # a cut is no end
             if split == "train":
                 assert task.target.decode(row) == chunk
         texts.append("".join(examples.targets))
@@ -161,6 +163,31 @@ def test_lookup_points_into_its_source(files):
 
 
 @pytest.mark.parametrize(
+    ("name", "settings", "longest", "sizes"),
+    [
+        ("copy", {"length": 5, "symbols": 9}, [6, 7], (13, 13)),
+        ("reverse", {"length": 5, "symbols": 9}, [6, 7], (13, 13)),
+        ("permutation", {"length": 6, "block": 4}, [7, 8], (20, 20)),
+        ("recall", {"symbols": 7, "pairs": 3}, [8, 3], (18, 11)),
+        ("order", {"length": 20}, [21, 3], (10, 8)),
+    ],
+)
+def test_generated_tasks_have_the_settings_asked_for(files, name, settings, longest, sizes):
+    task = load(files(name, **settings))
+    labelled = name in ("recall", "order")
+    assert task.kind == ("class" if labelled else "sequence")
+    assert task.metrics == (("accuracy",) if labelled else ("label_accuracy", "exact_match"))
+    assert (task.source.size, task.target.size) == sizes
+    assert (task.source is task.target) == (not labelled)
+    assert [len(task.splits[s]) for s in ("train", "validation", "test")] == [60, 10, 20]
+    train = task.splits["train"]
+    assert train.lengths.max(axis=0).tolist() == longest
+    for number, (source, target) in enumerate(zip(train.sources, train.targets, strict=True)):
+        assert task.source.decode(train.source[number]) == source
+        assert task.target.decode(train.target[number]) == target
+
+
+@pytest.mark.parametrize(
     ("name", "settings", "message"),
     [
         ("shakespeare", {"manual_dir": "/nowhere"}, r"shakespeare: .*Fetch it by hand"),
@@ -171,13 +198,21 @@ def test_lookup_points_into_its_source(files):
         ("sst", {"manual_dir": "/nowhere"}, r"sst: .*Fetch it by hand"),
         ("sst", {"max_words": 1}, "max_words 1: no pair"),
         ("lookup", {"limit": 0}, "limit is 0; expected at least 1"),
+        ("shakespeare", {"train_length": 3}, "train_length is 3; .*expected None"),
+        ("copy", {"length": 0}, "length is 0; expected at least 1"),
+        ("copy", {"block": 2}, "block is 2; copy has none: expected 1"),
+        ("permutation", {"block": 0}, "block is 0; expected at least 1"),
+        ("permutation", {"pairs": 2}, "pairs is 2; permutation has none: expected 8"),
+        ("recall", {"pairs": 17}, "pairs is 17; .*expected at most 16"),
+        ("recall", {"length": 4}, "length is 4; recall has none: expected 16"),
+        ("order", {"symbols": 5}, "symbols is 5; order has none: expected 16"),
         *(
             (name, {"instruction": "do it:"}, f"instruction is 'do it:'; {name} has no source of")
             for name in ("pronunciation", "silent-letters", "lookup", "shakespeare")
         ),
         *(
             (name, {"reverse": True}, f"reverse is True; {name} has one direction")
-            for name in ("sst", "silent-letters", "lookup", "shakespeare", "verses-masked")
+            for name in ("sst", "silent-letters", "lookup", "shakespeare", "verses-masked", "copy")
         ),
     ],
 )

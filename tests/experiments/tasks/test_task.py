@@ -90,6 +90,22 @@ def test_max_words_and_limit(small_verses):
     assert load(small_verses).splits["test"].lengths.max() > task.splits["test"].lengths.max()
 
 
+def test_train_length_caps_the_training_split_alone(small_verses):
+    whole, capped = load(small_verses), load(replace(small_verses, train_length=8))
+    before, after = whole.splits["train"], capped.splits["train"]
+    kept = [row for row in range(len(before)) if len(before.source[row]) - 1 <= 8]
+    assert 0 < len(kept) < len(before)
+    assert after.source.lengths.max() == 9  # with EOS
+    assert after.sources == [before.sources[row] for row in kept]
+    assert after.targets == [before.targets[row] for row in kept]
+    for number, row in enumerate(kept):
+        assert after.source[number].tolist() == before.source[row].tolist()
+        assert after.target[number].tolist() == before.target[row].tolist()
+    for split in ("validation", "test"):
+        assert np.array_equal(capped.splits[split].source.tokens, whole.splits[split].source.tokens)
+    assert whole.splits["test"].source.lengths.max() > 9
+
+
 def test_the_folder_keeps_the_tokenizer(small_verses, tmp_path):
     run = tmp_path / "run"
     first = load(small_verses, run)
@@ -124,6 +140,9 @@ def test_reading_what_a_user_types(spelling, small_verses):
     [
         ({"max_words": 0}, "max_words 0: no pair"),
         ({"limit": 0}, "limit is 0"),
+        ({"train_length": 0}, "train_length is 0; expected at least 1"),
+        ({"train_length": 1}, "train_length is 1; the shortest .* has 4 tokens"),
+        ({"length": 9}, "length is 9; verses has none: expected 16"),
         ({"vocabulary": 5000}, "vocabulary 5000"),
         ({"name": "verse"}, "did you mean verses"),
         ({"instruction": " "}, "instruction is ' '; expected words"),
