@@ -60,8 +60,8 @@ class AttnTrainer:
 
     def prepare(self, batches: Sequence[Batch]) -> None:
         """Compiles the step for each shape."""
-        shapes = {(np.shape(batch.source)[1], np.shape(batch.target)[1]) for batch in batches}
-        self.machine.compile(self.step, self.state, len(batches[0].index), sorted(shapes))
+        of_shape = {(np.shape(batch.source), np.shape(batch.target)): batch for batch in batches}
+        self.machine.compile(self.step, self.state, of_shape.values())
 
     def run(self, batches: Sequence[Batch]) -> list[float]:
         """As the training loop does, reads each step's numbers while the next is computed."""

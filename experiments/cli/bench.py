@@ -7,7 +7,7 @@ from experiments.errors import expect_known
 
 
 def run_bench(arguments: list[str]) -> None:
-    """measure attn: bench {train,kernels,layers,decode,chips,memory}"""
+    """measure attn: bench {train,kernels,layers,decode,chips,memory,together}"""
     benches = {
         "train": _bench_train,
         "kernels": _bench_kernels,
@@ -15,6 +15,7 @@ def run_bench(arguments: list[str]) -> None:
         "decode": _bench_decode,
         "chips": _bench_chips,
         "memory": _bench_memory,
+        "together": _bench_together,
     }
     if not arguments or arguments[0] in ("-h", "--help"):
         print(f"usage: python -m experiments bench {{{','.join(benches)}}} [-h] [flags]")
@@ -57,3 +58,9 @@ def _bench_memory(arguments: list[str]) -> None:
     from experiments.bench.memory import BenchMemory, bench_memory
 
     bench_memory(parse(BenchMemory, "bench memory", arguments), Console())
+
+
+def _bench_together(arguments: list[str]) -> None:
+    from experiments.bench.together import BenchTogether, bench_together
+
+    bench_together(parse(BenchTogether, "bench together", arguments), Console())

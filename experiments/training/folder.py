@@ -55,12 +55,12 @@ def writing(place: Path) -> Iterator[None]:
 
 
 @contextmanager
-def claimed(folder: Path, config: Config, primary: bool = True) -> Iterator[None]:
+def claimed(folder: Path, config: Mapping[str, Any], primary: bool = True) -> Iterator[None]:
     """Makes the folder if it is not there and holds it for one run.
 
     Args:
         folder: of the run.
-        config: all of it.
+        config: all of it, as JSON, such as `config_to_json` gives.
         primary: whether this is the first host of the run; the others leave all to it.
 
     Raises:
@@ -84,8 +84,13 @@ def claimed(folder: Path, config: Config, primary: bool = True) -> Iterator[None
 
 def write_json(path: Path, value: Any) -> None:
     """Writes JSON; the file is the old one until it is wholly the new one."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes text; the file is the old one until it is wholly the new one."""
     with writing(path):
-        _replace(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+        _replace(path, text)
 
 
 def keep_lines(path: Path, last_step: int) -> None:
@@ -137,8 +142,8 @@ def read_config(folder: Path) -> Config:
         raise InputError(f"{path} is not a configuration of this version: {error}") from error
 
 
-def _settle_config(folder: Path, config: Config) -> None:
-    path, mine = folder / CONFIG, config_to_json(config)
+def _settle_config(folder: Path, config: Mapping[str, Any]) -> None:
+    path = folder / CONFIG
     if not path.exists():
         own = (LOCK, CONFIG, TOKENIZERS)
         names = sorted(entry.name for entry in folder.iterdir())
@@ -148,11 +153,11 @@ def _settle_config(folder: Path, config: Config) -> None:
                 f"{folder} holds no {CONFIG} but other files ({', '.join(foreign[:5])}); "
                 "expected a run's folder or an empty one"
             )
-        write_json(path, mine)
+        write_json(path, config)
         return
     theirs = _flat(_read_config_json(path))
     # Through JSON, as the file went, so that tuples and lists compare equal.
-    ours = _flat(json.loads(json.dumps(mine)))
+    ours = _flat(json.loads(json.dumps(config)))
     lines = [
         f"  {name}: {theirs.get(name, 'not there')!r} there, {ours.get(name, 'not there')!r} now"
         for name in sorted(theirs.keys() | ours.keys())

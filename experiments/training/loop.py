@@ -88,7 +88,7 @@ def train(config: Config, task: Task, folder: Path, *, console: Console | None =
         Interrupted: SIGTERM or SIGINT came; a checkpoint is written.
     """
     _check(config, task)
-    with files.claimed(folder, config, primary=jax.process_index() == 0):
+    with files.claimed(folder, files.config_to_json(config), primary=jax.process_index() == 0):
         summary = folder / files.SUMMARY
         if summary.exists():
             return Summary(**json.loads(summary.read_text("utf-8")))
@@ -163,9 +163,7 @@ class _Run:
         """Compiles all shapes ahead, so that no step's time holds a compilation; then steps."""
         stream = Stream(self.batches, self.start, self.steps)  # reads ahead from here on
         began = time.perf_counter()
-        self.machine.compile(
-            self.train_step, self.state, self.settings.batch_size, self.batches.shapes
-        )
+        self.machine.compile(self.train_step, self.state, self.batches.blanks())
         self.totals.compile_seconds += time.perf_counter() - began
         with jax.transfer_guard("disallow"):
             self._loop(stream, stop)
@@ -283,6 +281,8 @@ def _check(config: Config, task: Task) -> None:
         value = getattr(config.train, name)
         if value < 1:
             raise InputError(f"train.{name} is {value}; expected at least 1")
+    if not 0 <= config.train.seed < 2**32:
+        raise InputError(f"train.seed is {config.train.seed}; expected at least 0, less than 2**32")
     if not 0 <= config.train.label_smoothing < 1:
         raise InputError(
             f"train.label_smoothing is {config.train.label_smoothing}; "

@@ -16,7 +16,6 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from attn.typing import PyTree
 from experiments.data.batches import Batch
-from experiments.data.buckets import Shape
 from experiments.errors import InputError
 from experiments.training.step import AXIS, TrainState, TrainStep
 
@@ -100,9 +99,7 @@ class Machine:
 
         return jax.tree.map(cut, batch)
 
-    def compile(
-        self, step: TrainStep, state: TrainState, batch_size: int, shapes: Iterable[Shape]
-    ) -> None:
+    def compile(self, step: TrainStep, state: TrainState, batches: Iterable[Batch]) -> None:
         """Compiles a `spread` step for batches of several shapes, two at a time.
 
         JAX keeps what it compiles: the first call with such a batch finds it.
@@ -110,19 +107,12 @@ class Machine:
         Args:
             step: as `spread` returned it.
             state: placed; nothing is computed with it.
-            batch_size: rows of a batch over all hosts.
-            shapes: widths of source and target.
+            batches: this host's rows of one of each shape, such as `Batches.blanks`.
         """
-
-        rows = batch_size // jax.process_count()
-        lowered = []
-        for source, target in shapes:
-            batch = Batch(
-                np.zeros((rows, source), np.int32),
-                np.zeros((rows, target), np.int32),
-                np.full(rows, -1, np.int32),
-            )
-            lowered.append(step.lower(state, self.place_batch(batch)))  # type: ignore[attr-defined]
+        lowered = [
+            step.lower(state, self.place_batch(batch))  # type: ignore[attr-defined]
+            for batch in batches
+        ]
         # Hosts must compile in the same order as each other.
         with ThreadPoolExecutor(2 if jax.process_count() == 1 else 1) as pool:
             for done in [pool.submit(one.compile) for one in lowered]:

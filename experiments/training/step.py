@@ -37,6 +37,8 @@ class TrainState:
     optimizer: PyTree
     average: PyTree
     """Exponential moving average of the parameters; None where the config asks for none."""
+    seed: ArrayLike
+    """Of dropout, uint32: in the state, so that runs of several seeds are one program."""
 
     @property
     def evaluated(self) -> PyTree:
@@ -70,7 +72,8 @@ def initialise(params: PyTree, config: Config, steps: int) -> TrainState:
     """The state before the first of `steps` steps."""
     optimizer = optimizers.make(config.optimizer, steps)
     average = None if config.optimizer.ema is None else jax.tree.map(jnp.copy, params)
-    return TrainState(jnp.zeros((), jnp.int32), params, optimizer.init(params), average)
+    seed = jnp.asarray(config.train.seed, jnp.uint32)
+    return TrainState(jnp.zeros((), jnp.int32), params, optimizer.init(params), average, seed)
 
 
 def make_train_step(graphdef: nnx.GraphDef, config: Config, steps: int) -> TrainStep:
@@ -78,7 +81,7 @@ def make_train_step(graphdef: nnx.GraphDef, config: Config, steps: int) -> Train
 
     Args:
         graphdef: of a model that answers `attn.models.protocol.Seq2Seq`.
-        config: optimizer, accumulation, label smoothing, the seed of dropout.
+        config: optimizer, accumulation, label smoothing.
         steps: of the whole run, for the learning rate.
 
     Returns:
@@ -98,7 +101,7 @@ def make_train_step(graphdef: nnx.GraphDef, config: Config, steps: int) -> Train
         return cross_entropy(logits, labels, smoothing), (labels != PAD).sum(dtype=jnp.int32)
 
     def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
-        key = jax.random.fold_in(jax.random.key(config.train.seed), state.step)
+        key = jax.random.fold_in(jax.random.key(state.seed), state.step)
         differentiate = jax.value_and_grad(summed_loss, has_aux=True)
         sums = _accumulated(
             lambda part: differentiate(state.params, part, key), batch, config.train.accumulate
@@ -121,7 +124,7 @@ def make_train_step(graphdef: nnx.GraphDef, config: Config, steps: int) -> Train
             learning_rate=jnp.asarray(learning_rate(state.step), jnp.float32),
             finite=_finite((loss, norm, params)),
         )
-        return TrainState(state.step + 1, params, moments, average), metrics
+        return TrainState(state.step + 1, params, moments, average, state.seed), metrics
 
     return train_step
 

@@ -10,6 +10,7 @@ from experiments.errors import InputError
 SMALL = BenchLayers((4, 12), 1, (1, 2), batch_size=2, width=4, steps=3, rounds=2)
 
 
+@pytest.mark.slow
 def test_figures_say_how_they_were_made(tmp_path):
     output = tmp_path / "deep" / "figures.json"
     asked = BenchLayers(**{**vars(SMALL), "output": output})

@@ -22,7 +22,7 @@ from experiments.training.folder import (
 
 
 def make(folder, config):
-    with claimed(folder, config):
+    with claimed(folder, config_to_json(config)):
         pass
 
 
@@ -62,7 +62,7 @@ def test_a_field_that_was_not_there_is_named(tmp_path):
 
 
 def test_a_folder_in_use_is_refused(tmp_path):
-    with claimed(tmp_path, Config()), pytest.raises(InputError, match="in use"):
+    with claimed(tmp_path, config_to_json(Config())), pytest.raises(InputError, match="in use"):
         make(tmp_path, Config())
     make(tmp_path, Config())
 
@@ -70,8 +70,8 @@ def test_a_folder_in_use_is_refused(tmp_path):
 def test_a_killed_process_leaves_the_folder_free(tmp_path):
     program = (
         "import os, sys; from pathlib import Path; from experiments.config import Config\n"
-        "from experiments.training.folder import claimed\n"
-        "with claimed(Path(sys.argv[1]), Config()): os.kill(os.getpid(), 9)"
+        "from experiments.training.folder import claimed, config_to_json\n"
+        "with claimed(Path(sys.argv[1]), config_to_json(Config())): os.kill(os.getpid(), 9)"
     )
     assert subprocess.run([sys.executable, "-c", program, tmp_path], check=False).returncode == -9
     make(tmp_path, Config())

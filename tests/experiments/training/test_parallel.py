@@ -111,7 +111,7 @@ def compile_ahead():
         machine = Machine.of(parallel)
         step = machine.spread(make_train_step(graphdef, Config(), 10))
         state = machine.place(jax.device_get(initialise(params, Config(), 10)))
-        machine.compile(step, state, ROWS, [(7, 7), (9, 9)])
+        machine.compile(step, state, [rows(ROWS, 0, width) for width in (7, 9)])
         before = len(compiled)
         assert before
         for width in (7, 9, 7):
