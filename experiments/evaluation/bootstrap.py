@@ -73,9 +73,7 @@ def compare(
 ) -> dict[tuple[int, int], Comparison]:
     """Paired bootstrap of every two systems (Koehn 2004): all are scored on the same resamples.
 
-    The p-value is twice the share of resamples in which the difference is zero or has the rarer
-    sign, the observed one counted in, so that it is below 0.05 where the interval leaves out zero
-    (to within one resample) and never 0.
+    The p-value is that of no difference (`p_value`).
 
     Args:
         systems: of each the statistics [items, F] of the same items in the same order.
@@ -101,7 +99,15 @@ def compare(
     }
 
 
+def p_value(scores: np.ndarray, *, threshold: float = 0.0) -> float:
+    """How readily a resample puts a score at the threshold or on its rarer side, two-sided.
+
+    Twice the share of resamples that do, the observed score counted in, so that it is below 0.05
+    where the interval leaves out the threshold (to within one resample) and never 0.
+    """
+    rarer = min(np.sum(scores <= threshold), np.sum(scores >= threshold))
+    return float(min(1.0, 2 * (int(rarer) + 1) / (len(scores) + 1)))
+
+
 def _comparison(difference: float, resampled: np.ndarray) -> Comparison:
-    rarer = min(np.sum(resampled <= 0), np.sum(resampled >= 0))
-    p = min(1.0, 2 * (int(rarer) + 1) / (len(resampled) + 1))
-    return Comparison(difference, interval(resampled), p)
+    return Comparison(difference, interval(resampled), p_value(resampled))

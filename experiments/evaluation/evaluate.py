@@ -63,7 +63,7 @@ class Evaluator:
 
     def likelihood(self, params: PyTree, split: str = "validation") -> dict[str, float]:
         """One teacher-forced pass: {"nll": nats per token, "perplexity": exp(nll)}."""
-        nll, tokens, _ = self._forced(params, self._examples(split))
+        nll, tokens, _ = self._forced(params, self.examples(split))
         sums = np.array([nll.sum(dtype=np.float64), tokens.sum()])
         return {name: float(METRICS[name].score(sums)) for name in ("nll", "perplexity")}
 
@@ -72,11 +72,20 @@ class Evaluator:
 
         Where no metric of the task reads outputs, none are searched for: hypotheses are empty.
         """
-        examples = self._examples(split)
-        nll, tokens, right = self._forced(params, examples)
         searched = self._task.searched
-        outputs = self._free(params, examples) if searched else [""] * len(examples)
-        items = [
+        return assess(
+            self.items(params, split, search=searched),
+            self._task.metrics,
+            decoding=describe(self._config) if searched else UNSEARCHED,
+            resamples=self._config.resamples,
+        )
+
+    def items(self, params: PyTree, split: str = "test", *, search: bool) -> list[Item]:
+        """What the model makes of each example; without `search`, hypotheses are empty."""
+        examples = self.examples(split)
+        nll, tokens, right = self._forced(params, examples)
+        outputs = self._free(params, examples) if search else [""] * len(examples)
+        return [
             Item(
                 index=index,
                 source=examples.sources[index],
@@ -89,34 +98,12 @@ class Evaluator:
             )
             for index, output in enumerate(outputs)
         ]
-        return assess(
-            items,
-            self._task.metrics,
-            decoding=describe(self._config) if searched else UNSEARCHED,
-            resamples=self._config.resamples,
-        )
 
-    def _forced(self, params: PyTree, examples: Examples) -> tuple[np.ndarray, ...]:
-        """What `_likelihood` gives for each example."""
-        return self._each(
-            lambda params, batch: self._likelihood(params, batch.source, batch.target),
-            params,
-            examples,
-        )
-
-    def _free(self, params: PyTree, examples: Examples) -> list[str]:
-        """The best output for each example, as text."""
-        outputs = self._each(
-            lambda params, batch: self._outputs(params, batch.source), params, examples
-        )
-        return [self._task.target.decode(output[output != PAD].tolist()) for output in outputs]
-
-    def _examples(self, split: str) -> Examples:
-        """The first `items` of a split."""
+    def examples(self, split: str, most: int | None = None) -> Examples:
+        """The examples of a split that are scored: the first `items`, and at most `most`."""
         examples = self._task.splits[split]
-        n = self._config.items
-        if n is None or n >= len(examples):
-            return examples
+        limits = [n for n in (self._config.items, most) if n is not None]
+        n = min([len(examples), *limits])
         source, target = examples.source, examples.target
         return replace(
             examples,
@@ -126,7 +113,7 @@ class Evaluator:
             target=Ragged(target.tokens, target.offsets[: n + 1]),
         )
 
-    def _each(
+    def each(
         self, function: Callable[[PyTree, Batch], PyTree], params: PyTree, examples: Examples
     ) -> Any:
         """What `function` gives for each row of each batch, as NumPy arrays in the examples' order.
@@ -141,6 +128,21 @@ class Evaluator:
         index = np.concatenate([batch.index for batch in batches])
         order = np.argsort(index, kind="stable")[np.sum(index < 0) :]
         return jax.tree.map(lambda *parts: np.concatenate(parts)[order], *jax.device_get(found))
+
+    def _forced(self, params: PyTree, examples: Examples) -> tuple[np.ndarray, ...]:
+        """What `_likelihood` gives for each example."""
+        return self.each(
+            lambda params, batch: self._likelihood(params, batch.source, batch.target),
+            params,
+            examples,
+        )
+
+    def _free(self, params: PyTree, examples: Examples) -> list[str]:
+        """The best output for each example, as text."""
+        outputs = self.each(
+            lambda params, batch: self._outputs(params, batch.source), params, examples
+        )
+        return [self._task.target.decode(output[output != PAD].tolist()) for output in outputs]
 
 
 def evaluate(

@@ -152,11 +152,10 @@ def tally(weights: Float[Array, "L N R C"], rows: Int[Array, ""], columns: Int[A
     )
 
 
-def _tallied(
-    graphdef: nnx.GraphDef, params: PyTree, source: Int[Array, "B S"], target: Int[Array, "B T"]
+def tallies(
+    model: Mapped, source: Int[Array, "B S"], target: Int[Array, "B T"]
 ) -> dict[str, Tally]:
-    """Sums over a batch, one row after another: maps are large."""
-    model: Mapped = nnx.merge(graphdef, params, copy=True)
+    """Sums over each row's positions, leaves [B, ...], one row after another: maps are large."""
 
     def one(row: tuple[Array, Array]) -> dict[str, Tally]:
         source, target = (side[None] for side in row)
@@ -166,7 +165,15 @@ def _tallied(
         maps = model.maps(source, target_in)
         return {kind: tally(found[0], *sizes[kind]) for kind, found in maps.items()}
 
-    return jax.tree.map(lambda x: jnp.sum(x, axis=0), jax.lax.map(one, (source, target)))
+    return jax.lax.map(one, (source, target))
+
+
+def _tallied(
+    graphdef: nnx.GraphDef, params: PyTree, source: Int[Array, "B S"], target: Int[Array, "B T"]
+) -> dict[str, Tally]:
+    """Sums over a batch."""
+    model: Mapped = nnx.merge(graphdef, params, copy=True)
+    return jax.tree.map(lambda x: jnp.sum(x, axis=0), tallies(model, source, target))
 
 
 def sides(source: Any, target: Any) -> Mapping[str, tuple[Any, Any]]:

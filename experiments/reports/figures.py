@@ -12,12 +12,11 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from experiments.errors import InputError
 from experiments.reports import theme
+from experiments.reports.drawing import label_ends, log_ticks, place, room, short
 from experiments.reports.evidence import Point
 from experiments.reports.results import Metric, Pair, validate
 from experiments.reports.summary import Summary, summarize
 
-_LINE = 15.0
-"""Height of a line of text in CSS pixels."""
 _POINTS = 400
 """At most so many points of a curve are drawn."""
 
@@ -43,7 +42,7 @@ def score_by_length(
     labels = [summary.model for summary in summaries]
 
     def paint(figure: Figure) -> None:
-        axes = _axes(figure, left=52, right=_room(labels), top=34, bottom=56)
+        axes = place(figure, left=52, right=room(labels), top=34, bottom=56)
         for position, summary in enumerate(summaries):
             scores = [bucket.test[metric.name] for bucket in summary.by_length]
             look = theme.series(position)
@@ -53,7 +52,7 @@ def score_by_length(
                 x, low, high = zip(*bands, strict=True)
                 axes.fill_between(x, low, high, color=look["color"], alpha=0.14, lw=0)
         axes.set_title(f"{metric.heading}, {'lower' if metric.lower else 'higher'} is better")
-        wide = (width - 52 - _room(labels)) / len(buckets) > 80
+        wide = (width - 52 - room(labels)) / len(buckets) > 80
         counts = [f"\n{bucket.n:,} items" if wide else "" for bucket in buckets]
         ticks = [bucket.label + count for bucket, count in zip(buckets, counts, strict=True)]
         axes.set_xticks(range(len(buckets)), ticks)
@@ -62,7 +61,8 @@ def score_by_length(
         axes.yaxis.set_major_locator(MaxNLocator(6))
         axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}{metric.unit}"))
         ends = [summary.by_length[-1].test[metric.name].value for summary in summaries]
-        _label_ends(axes, [(len(buckets) - 1.0, end) for end in ends], labels)
+        colours = [theme.series(position)["color"] for position in range(len(labels))]
+        label_ends(axes, [(len(buckets) - 1.0, end) for end in ends], labels, colours)
 
     return theme.draw(width, height, paint)
 
@@ -83,9 +83,8 @@ def training_curves(
     """
 
     def paint(figure: Figure) -> None:
-        axes = _axes(figure, left=52, right=_room(list(curves)), top=34, bottom=42)
-        axes.set_yscale("log")
-        ends, labels, seen = [], [], []
+        axes = place(figure, left=52, right=room(list(curves)), top=34, bottom=42)
+        ends, labels, colours, seen = [], [], [], []
         for position, (model, seeds) in enumerate(curves.items()):
             look = theme.series(position)
             for train, validation in seeds:
@@ -103,15 +102,16 @@ def training_curves(
                     )
                 )
                 labels.append(model)
-        _log_ticks(axes, seen)
+                colours.append(look["color"])
+        _log_axis(axes, seen)
         axes.set_title(f"Loss, nats per token, against {against}")
         axes.set_xlabel(
             "training examples seen" if against == "examples" else "seconds of training"
         )
         axes.xaxis.set_major_locator(MaxNLocator(5))
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: _short(x)))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: short(x)))
         axes.set_xlim(left=0)
-        _label_ends(axes, ends, labels)
+        label_ends(axes, ends, labels, colours)
 
     return theme.draw(width, height, paint)
 
@@ -123,7 +123,7 @@ def paired_differences(pairs: Sequence[Pair], metric: Metric, width: int) -> Fig
     labels = [f"{a} − {b}" for a, b in rows]
 
     def paint(figure: Figure) -> None:
-        axes = _axes(figure, left=_room(labels), right=20, top=34, bottom=42)
+        axes = place(figure, left=room(labels), right=20, top=34, bottom=42)
         for row, names in enumerate(rows):
             marks = [pair for pair in pairs if (pair.a, pair.b) == names]
             for n, pair in enumerate(marks):
@@ -170,76 +170,16 @@ def figure_for_readme(results: Mapping[str, Any], path: Path) -> None:
         raise InputError(f"path is {path}; expected a name that ends in .svg or .png")
 
 
-def _axes(figure: Figure, *, left: int, right: int, top: int, bottom: int) -> Axes:
-    """Axes with margins of so many CSS pixels."""
-    width, height = figure.get_size_inches() * 72
-    box = (left / width, bottom / height, 1 - (left + right) / width, 1 - (top + bottom) / height)
-    return figure.add_axes(box)
-
-
-def _room(labels: Sequence[str]) -> int:
-    """Pixels that the longest of the labels needs beside the axes."""
-    return 26 + math.ceil(7.2 * max(map(len, labels), default=0))
-
-
 def _along(points: Sequence[Point], against: str) -> tuple[list[float], list[float]]:
     """A curve's coordinates, thinned out evenly to what a picture can show."""
     shown = points[:: max(1, math.ceil(len(points) / _POINTS))]
     return [float(getattr(point, against)) for point in shown], [point.loss for point in shown]
 
 
-def _label_ends(axes: Axes, ends: Sequence[tuple[float, float]], labels: Sequence[str]) -> None:
-    """Each curve's name to the right of its end, names moved up or down until none overlap."""
-    axes.get_ylim()  # settles the limits, on which the next line depends
-    pixels = axes.transData.transform(ends)
-    left = axes.transAxes.transform((1, 0))[0] + 16
-    for n, y in enumerate(_spread(pixels[:, 1], _LINE)):
-        colour = theme.series(n)["color"]
-        axes.annotate(
-            labels[n],
-            ends[n],
-            xytext=(left, y),
-            textcoords="figure points",
-            va="center",
-            color=colour,
-            fontsize=12,
-            arrowprops={
-                "arrowstyle": "-", "color": colour, "linewidth": 0.8, "alpha": 0.6,
-                "shrinkA": 2, "shrinkB": 5, "relpos": (0, 0.5),
-            },
-            annotation_clip=False,
-        )  # fmt: skip
-
-
-def _spread(values: np.ndarray, gap: float) -> np.ndarray:
-    """The values moved as little as it takes to be at least `gap` apart, in the same order."""
-    order = np.argsort(values, kind="stable")
-    placed = values[order].astype(float)
-    for _ in range(200):
-        overlap = np.maximum(gap - np.diff(placed), 0)
-        if not overlap.any():
-            break
-        placed[:-1] -= overlap / 2
-        placed[1:] += overlap / 2
-    spread = np.empty_like(placed)
-    spread[order] = placed
-    return spread
-
-
-def _log_ticks(axes: Axes, losses: Sequence[float]) -> None:
+def _log_axis(axes: Axes, losses: Sequence[float]) -> None:
     """A logarithmic axis that holds the losses, with round numbers as ticks."""
     positive = [loss for loss in losses if loss > 0]
     low, high = min(positive, default=0.1) / 1.1, max(positive, default=1.0) * 1.1
-    steps = [m * 10.0**e for e in range(-4, 4) for m in (1, 1.5, 2, 3, 4, 5, 7)]
-    ticks = [step for step in steps if low <= step <= high]
+    axes.set_yscale("log")
     axes.set_ylim(low, high)
-    axes.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
-    axes.minorticks_off()
-
-
-def _short(number: float) -> str:
-    """12000 as 12k, 2000000 as 2M."""
-    for size, letter in ((1e6, "M"), (1e3, "k")):
-        if abs(number) >= size:
-            return f"{number / size:g}{letter}"
-    return f"{number:g}"
+    log_ticks(axes.yaxis, low, high)

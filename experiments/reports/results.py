@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from experiments.errors import InputError
-from experiments.reports.schema import check, field, interval
+from experiments.reports.schema import check, described, field, interval
 
 
 @dataclass(frozen=True)
@@ -159,8 +159,8 @@ def validate(results: Mapping[str, Any]) -> Results:
     field(results, "config", dict, where)
     checked = Results(
         task=field(results, "task", str, where),
-        hardware=_described(results, "hardware", where),
-        versions=_described(results, "versions", where),
+        hardware=described(results, "hardware", where),
+        versions=described(results, "versions", where),
         command=field(results, "command", str, where),
         date=field(results, "date", str, where),
         runs=tuple(check_run(run, f"{where}.runs[{n}]") for n, run in enumerate(runs)),
@@ -205,13 +205,6 @@ def check_run(run: Any, where: str) -> Run:
         decoding=field(run, "decoding", str, where),
         attends=attends,
     )
-
-
-def _described(results: Mapping[str, Any], name: str, where: str) -> dict[str, str]:
-    """A field that is text or an object of simple values, as an object of texts."""
-    if isinstance(results.get(name), str):
-        return {name: results[name]}
-    return {key: str(value) for key, value in field(results, name, dict, where).items()}
 
 
 def _check_scores(

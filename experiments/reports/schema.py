@@ -42,6 +42,28 @@ def field(mapping: Mapping[str, Any], name: str, kind: type, where: str) -> Any:
     return check(mapping[name], kind, f"{where}.{name}")
 
 
+def optional(mapping: Mapping[str, Any], name: str, kind: type, where: str) -> Any:
+    """`mapping[name]`, there and null or of the JSON `kind`.
+
+    Raises:
+        InputError: it is missing or of another kind; the message starts with `where.name`.
+    """
+    if name in mapping and mapping[name] is None:
+        return None
+    return field(mapping, name, kind, where)
+
+
+def described(mapping: Mapping[str, Any], name: str, where: str) -> dict[str, str]:
+    """A field that is text or an object of simple values, as an object of texts.
+
+    Raises:
+        InputError: it is missing or neither; the message starts with `where.name`.
+    """
+    if isinstance(mapping.get(name), str):
+        return {name: mapping[name]}
+    return {key: str(value) for key, value in field(mapping, name, dict, where).items()}
+
+
 def interval(value: Any, where: str) -> tuple[float, float]:
     """`value` as (low, high).
 

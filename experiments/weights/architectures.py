@@ -99,7 +99,7 @@ def _differences(theirs: Config, ours: Config) -> list[str]:
     return found
 
 
-_TRAINING = frozenset({"dropout", "attention_dropout", "dtype", "backend"})
+_TRAINING = frozenset({"dropout", "attention_dropout", "initialization", "dtype", "backend"})
 """Fields that weights know nothing of."""
 
 

@@ -94,3 +94,13 @@ def test_says_what_is_wrong():
         bootstrap.resample(np.zeros((3, 2)), resamples=0)
     with pytest.raises(ValueError, match=r"\(3, 2\), \(4, 2\)"):
         bootstrap.compare([np.zeros((4, 2)), np.zeros((3, 2))], mean, resamples=5)
+
+
+def test_p_value_counts_the_rarer_side_of_the_threshold():
+    scores = np.arange(10.0)
+    assert bootstrap.p_value(scores, threshold=1.5) == pytest.approx(2 * 3 / 11)
+    assert bootstrap.p_value(scores, threshold=7.5) == pytest.approx(2 * 3 / 11)
+    assert bootstrap.p_value(scores, threshold=7.0) == pytest.approx(2 * 4 / 11)
+    assert bootstrap.p_value(scores - 1.5) == bootstrap.p_value(scores, threshold=1.5)
+    assert bootstrap.p_value(scores, threshold=-1.0) == pytest.approx(2 / 11)
+    assert bootstrap.p_value(scores, threshold=4.5) == 1.0

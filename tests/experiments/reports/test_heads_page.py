@@ -13,7 +13,7 @@ from experiments.reports.heads import read_heads
 from experiments.reports.heads_page import describe, picture, write_heads
 from tests.experiments.reports.fabricate import fabricate
 from tests.experiments.reports.fabricate_heads import fabricate_heads
-from tests.experiments.reports.test_report import _Page
+from tests.experiments.reports.reading import Page
 
 
 @pytest.fixture(scope="module")
@@ -25,8 +25,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def page(run: Path) -> _Page:
-    return _Page((run / "heads.html").read_text())
+def page(run: Path) -> Page:
+    return Page((run / "heads.html").read_text())
 
 
 def _decoded(address: str) -> np.ndarray:
@@ -35,7 +35,7 @@ def _decoded(address: str) -> np.ndarray:
     return imread(io.BytesIO(base64.b64decode(content)))
 
 
-def test_every_head_of_every_layer_has_its_map(run: Path, page: _Page) -> None:
+def test_every_head_of_every_layer_has_its_map(run: Path, page: Page) -> None:
     images = [attributes for tag, attributes in page.tags if tag == "img" and "src" in attributes]
     assert len(images) == 3 * 2 * 2 * 4
     heads = read_heads(run)
@@ -54,7 +54,7 @@ def test_a_picture_is_the_colour_of_the_theme_laid_on_as_thick_as_the_weight() -
     np.testing.assert_allclose(found[0, 2, :3], heat, atol=0.003)
 
 
-def test_the_page_stands_alone_and_escapes_tokens(run: Path, page: _Page) -> None:
+def test_the_page_stands_alone_and_escapes_tokens(run: Path, page: Page) -> None:
     text = (run / "heads.html").read_text()
     assert "http" not in text
     assert "<b> tags" not in text
@@ -68,7 +68,7 @@ def test_the_page_stands_alone_and_escapes_tokens(run: Path, page: _Page) -> Non
     assert "<b>" in json.loads(grids[0]["data-rows"])
 
 
-def test_the_page_can_be_read_without_its_script(page: _Page) -> None:
+def test_the_page_can_be_read_without_its_script(page: Page) -> None:
     """Statistics stand under the maps; what needs the script is hidden until it runs."""
     assert page.has("1.1 0.00 −1 1.00 / .00 / .00")
     (hint,) = [a for tag, a in page.tags if a.get("class") == "scripted"]
@@ -76,7 +76,7 @@ def test_the_page_can_be_read_without_its_script(page: _Page) -> None:
     assert not any(tag == "dialog" and "open" in a for tag, a in page.tags)
 
 
-def test_positional_heads_are_marked_and_ranked(run: Path, page: _Page) -> None:
+def test_positional_heads_are_marked_and_ranked(run: Path, page: Page) -> None:
     marked = [a for t, a in page.tags if t == "figure" and a["class"] == "head positional"]
     assert len(marked) == 2 * 2 * 2  # layers, items, kinds of self-attention
     heads = read_heads(run)
@@ -96,7 +96,7 @@ def test_a_report_links_the_pages_of_its_runs(tmp_path: Path) -> None:
     fabricate(tmp_path, {"rnnsearch": 14.0, "transformer": 16.0}, seeds=1, maps=1)
     fabricate_heads(tmp_path / "transformer-seed0")
     write_report(tmp_path)
-    page = _Page((tmp_path / "report.html").read_text())
+    page = Page((tmp_path / "report.html").read_text())
     links = [a["href"] for tag, a in page.tags if tag == "a" and not a["href"].startswith("#")]
     assert links == ["transformer-seed0/heads.html"]
     assert (tmp_path / links[0]).exists()
@@ -105,7 +105,7 @@ def test_a_report_links_the_pages_of_its_runs(tmp_path: Path) -> None:
 
     one = tmp_path / "transformer-seed0"
     write_report(one)
-    page = _Page((one / "report.html").read_text())
+    page = Page((one / "report.html").read_text())
     assert [a["href"] for tag, a in page.tags if tag == "a" and "heads" in a["href"]] == [
         "heads.html"
     ]

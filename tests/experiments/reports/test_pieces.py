@@ -11,8 +11,8 @@ from rich.console import Console
 
 from experiments.errors import InputError
 from experiments.reports import figure_for_readme, print_table, theme
+from experiments.reports.drawing import short, spread
 from experiments.reports.evidence import Alignment, Output
-from experiments.reports.figures import _spread
 from experiments.reports.maps import attention_map, labels, lay_out, shared_items
 from experiments.reports.outputs import Piece, compare, examples
 from tests.experiments.reports.fabricate import fabricate
@@ -80,10 +80,23 @@ def test_items_that_all_models_have_come_first() -> None:
 
 
 def test_labels_are_moved_apart_in_order() -> None:
-    spread = _spread(np.array([10.0, 11.0, 50.0, 10.5]), 15.0)
-    assert np.all(np.diff(np.sort(spread)) >= 15.0 - 1e-6)
-    assert list(np.argsort(spread)) == [0, 3, 1, 2]
-    assert list(_spread(np.array([0.0, 40.0]), 15.0)) == [0.0, 40.0]
+    placed = spread(np.array([10.0, 11.0, 50.0, 10.5]), 15.0)
+    assert np.all(np.diff(np.sort(placed)) >= 15.0 - 1e-6)
+    assert list(np.argsort(placed)) == [0, 3, 1, 2]
+    assert list(spread(np.array([0.0, 40.0]), 15.0)) == [0.0, 40.0]
+
+
+def test_labels_are_moved_no_further_than_they_must() -> None:
+    np.testing.assert_allclose(spread(np.array([10.0, 10.0, 90.0]), 20.0), [0.0, 20.0, 90.0])
+    heights = [20.0, 40.0]
+    np.testing.assert_allclose(spread(np.array([5.0, 5.0]), heights), [-10.0, 20.0])
+    np.testing.assert_allclose(spread(np.array([5.0, 5.0]), heights, low=0.0), [10.0, 40.0])
+    np.testing.assert_allclose(spread(np.array([90.0, 95.0]), heights, high=100.0), [50.0, 80.0])
+
+
+def test_numbers_along_an_axis_are_short() -> None:
+    numbers = [12_000, 2e6, 0.5, -3, 1e-5, 2e-7]
+    assert list(map(short, numbers)) == ["12k", "2M", "0.5", "−3", "10⁻⁵", "2·10⁻⁷"]
 
 
 def test_models_look_different_from_each_other() -> None:

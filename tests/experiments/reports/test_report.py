@@ -1,6 +1,5 @@
 import json
 import shutil
-from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
@@ -9,44 +8,7 @@ from experiments.errors import InputError
 from experiments.reports import theme, write_report
 from experiments.reports.evidence import read_evidence
 from tests.experiments.reports.fabricate import MODELS, fabricate
-
-_VOID = {"meta", "br", "hr", "img", "input", "link"}
-
-
-class _Page(HTMLParser):
-    """Collects ids, texts and attributes; fails on tags that do not nest."""
-
-    def __init__(self, text: str):
-        super().__init__()
-        self.open: list[str] = []
-        self.ids: list[str] = []
-        self.texts: list[str] = []
-        self.tags: list[tuple[str, dict]] = []
-        self.feed(text)
-        self.close()
-        assert self.open == []
-
-    def handle_starttag(self, tag: str, attrs: list) -> None:
-        self.tags.append((tag, dict(attrs)))
-        self.ids += [value for name, value in attrs if name == "id"]
-        if tag not in _VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list) -> None:
-        self.tags.append((tag, dict(attrs)))
-        self.ids += [value for name, value in attrs if name == "id"]
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        self.texts.append(data)
-
-    def has(self, text: str) -> bool:
-        return text in " ".join(" ".join(self.texts).split())
-
-    def maps(self) -> int:
-        return sum(tag == "image" for tag, _ in self.tags)
+from tests.experiments.reports.reading import Page
 
 
 @pytest.fixture(scope="module")
@@ -64,8 +26,8 @@ def small(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def _read(folder: Path) -> _Page:
-    return _Page((folder / "report.html").read_text())
+def _read(folder: Path) -> Page:
+    return Page((folder / "report.html").read_text())
 
 
 def test_the_page_stands_alone(comparison: Path) -> None:
@@ -73,7 +35,7 @@ def test_the_page_stands_alone(comparison: Path) -> None:
     assert len(text) < 3_000_000
     assert "http" not in text
     assert "<script" not in text
-    page = _Page(text)
+    page = Page(text)
     links = [attributes.get("href") or attributes.get("src") for _, attributes in page.tags]
     assert all(link[0] == "#" or link.startswith("data:") for link in links if link)
     assert not any(tag in ("link", "iframe", "object") for tag, _ in page.tags)
