@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from rich.console import Console
 
+from experiments.cli.ablate import run_ablate
 from experiments.cli.bench import run_bench
 from experiments.cli.compare import run_compare
 from experiments.cli.evaluate import run_eval
@@ -26,6 +27,7 @@ COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "translate": run_translate,
     "generate": run_generate,
     "report": run_report,
+    "ablate": run_ablate,
     "bench": run_bench,
 }
 

@@ -9,9 +9,17 @@ USAGE = 2
 """Exit code: the input is wrong."""
 
 SETTINGS = (tyro.conf.AvoidSubcommands, tyro.conf.FlagConversionOff)
+SWITCHES = (tyro.conf.AvoidSubcommands, tyro.conf.FlagCreatePairsOff)
+"""Fields that are true or false are flags without a value."""
 
 
-def parse(kind: Any, command: str, arguments: list[str], default: Any = None) -> Any:
+def parse(
+    kind: Any,
+    command: str,
+    arguments: list[str],
+    default: Any = None,
+    settings: tuple[Any, ...] = SETTINGS,
+) -> Any:
     """The arguments of a command as a dataclass of a kind; exits with `USAGE` where they are none.
 
     Args:
@@ -19,10 +27,11 @@ def parse(kind: Any, command: str, arguments: list[str], default: Any = None) ->
         command: its name, for people.
         arguments: what follows it.
         default: an instance whose fields count where a flag is left out (None: the kind's own).
+        settings: how fields become flags.
     """
     given = {} if default is None else {"default": default}
     return tyro.cli(
-        kind, prog=f"python -m experiments {command}", args=arguments, config=SETTINGS, **given
+        kind, prog=f"python -m experiments {command}", args=arguments, config=settings, **given
     )
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import tyro
 
+from experiments.cli.ablate import is_ablation, write_ablation
 from experiments.cli.parsing import parse
 
 
@@ -16,12 +17,15 @@ class Report:
     """
 
     folder: tyro.conf.Positional[Path]
-    """Of a comparison or of a run."""
+    """Of a comparison, a run or an ablation; experiments/results/ablations gives RESULTS.md."""
 
 
 def run_report(arguments: list[str]) -> None:
     """write report.html anew from what is in a folder"""
     asked = parse(Report, "report", arguments)
+    if is_ablation(asked.folder):
+        print(write_ablation(asked.folder))
+        return
     from experiments.reports import write_report
 
     print(write_report(asked.folder))

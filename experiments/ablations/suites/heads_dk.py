@@ -1,0 +1,88 @@
+"""One head is too few, and narrow keys are too narrow (Vaswani et al. 2017, table 3)."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from attn.models import TransformerConfig
+from experiments.ablations.grid import chain, over, product
+from experiments.ablations.measures import Lane, likelihoods
+from experiments.ablations.plots import Plot
+from experiments.ablations.results import Results
+from experiments.ablations.series import curve, published
+from experiments.ablations.statistics import Sample
+from experiments.ablations.suite import Budget, Suite
+from experiments.ablations.suites.bases import (
+    GPU_MODEL,
+    PAPER_TRANSFORMER,
+    on_gpu,
+    pronunciation_by_transformers,
+    wmt14,
+)
+from experiments.ablations.suites.terms import least, loss, minus
+from experiments.ablations.verdict import Contrast
+
+HEADS, NARROW = (1, 2, 4, 8, 16), (2, 4)
+"""Heads at fixed compute; widths d_k below the 8 that 8 heads have of 64."""
+
+
+def measure(lane: Lane) -> dict[str, Sample]:
+    """The loss."""
+    return likelihoods(lane)
+
+
+def figure(results: Results) -> Sequence[Plot]:
+    """NLL against heads and against d_k, and the paper's perplexities."""
+    heads = {str(n): results.variant(f"{n}").quantity("nll") for n in HEADS}
+    widths = {str(d): results.variant(f"8, d_k {d}").quantity("nll") for d in NARROW}
+    widths["8"] = heads["8"]
+    labels = ["1", "4", "8", "16", "32"]
+    paper = published(SUITE.name, "vaswani2017", "perplexity", labels, [1, 4, 8, 16, 32], "heads")
+    unit = "NLL, nats a token"
+    return [
+        Plot("Heads at fixed compute", "heads", unit, [curve("ours", heads)], x_log=True),
+        Plot("8 heads", "width of queries and keys d_k", unit, [curve("ours", widths)]),
+        Plot("The paper, English-German", "heads", "perplexity", [paper], x_log=True),
+    ]
+
+
+SUITE = Suite(
+    name="heads_dk",
+    claim="At the same compute one head is worse than several, and narrow queries and keys are "
+    "worse than wide ones (Vaswani 2017)",
+    mode="NLL teacher-forced",
+    base=replace(
+        pronunciation_by_transformers(),  # as many parameters, whatever the number of heads
+        model=TransformerConfig(width=64, layers=2, dropout=0.0, feed_forward=2),
+    ),
+    grid=chain(
+        over("model.heads", *HEADS),
+        product(
+            over("model.heads", 8), over("model.head_width", **{f"d_k {d}": d for d in NARROW})
+        ),
+    ),
+    measure=measure,
+    contrasts=(
+        Contrast(
+            "one head minus the best number of heads, nats a token",
+            minus(loss("1"), least(*(loss(str(n)) for n in HEADS[1:]))),
+            "one head is as good as the best",
+            matters=0.02,  # a quarter of the paper's log 5.29 / 4.91
+        ),
+        Contrast(
+            "8 heads of d_k 2 minus 8 of d_k 8, nats a token",
+            minus(loss("8, d_k 2"), loss("8")),
+            "d_k does not matter",
+            matters=0.01,  # a fifth of the paper's log 5.16 / 4.92
+        ),
+    ),
+    budgets={
+        "cpu": Budget(),
+        "gpu": Budget(on_gpu(None), GPU_MODEL, seeds=(0, 1, 2)),
+        "paper": Budget(
+            wmt14(parameters=None),
+            PAPER_TRANSFORMER,
+            seeds=(0, 1, 2), together=1,
+        ),
+    },
+    figure=figure,
+)  # fmt: skip
