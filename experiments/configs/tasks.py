@@ -31,7 +31,12 @@ def verses() -> Config:
 
 
 def verses_as_lm() -> Config:
-    """English to Spanish, verses, an instruction before each: source and target make one text."""
+    """English to Spanish, verses, an instruction before each: source and target make one text.
+
+    $ python -m experiments train verses-as-lm-prefix-lm
+
+    4 1/2 minutes on two cores; 9.5 BLEU [8.7, 10.4], beam 4.
+    """
     as_pairs, instruction = verses(), "translate English to Spanish:"
     return replace(
         as_pairs,
