@@ -65,9 +65,9 @@ def test_the_result_does_not_depend_on_who_works(finished, tmp_path, monkeypatch
 
 
 @pytest.mark.slow
-def test_processes_beside_each_other_find_the_same(finished, tmp_path):
+def test_processes_beside_each_other_find_the_same(finished, tmp_path, monkeypatch):
     # In processes of their own, where types are not checked: the numbers are the same.
-    os.environ["PYTHONPATH"] = os.getcwd()
+    monkeypatch.setenv("PYTHONPATH", os.getcwd())
     found = ablate(Launch(order(tmp_path), "jobs", jobs=2), QUIET)
     assert measured(found) == measured(finished[1])
 
