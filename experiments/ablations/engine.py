@@ -11,7 +11,7 @@ from experiments.ablations.plan import Plan, code_version
 from experiments.ablations.spread import Cluster, Order, spread
 from experiments.ablations.statistics import NoScore, Sample, Scores, estimate
 from experiments.ablations.suite import check_seeds
-from experiments.ablations.verdict import decide
+from experiments.ablations.verdict import decide, rehearse
 from experiments.machine import hardware, versions
 from experiments.training import folder as files
 
@@ -46,6 +46,7 @@ def ablate(launch: Launch, console: Console) -> dict[str, Any]:
     order = launch.order
     check_seeds(order.seeds)
     plan = order.plan()
+    rehearse(plan.suite.contrasts, plan.variants)
     code = code_version(plan.suite)
     for group in plan.groups:
         work.check_code(plan, group, code)

@@ -13,14 +13,15 @@ An effect that is certain but smaller than what matters holds: the falsifiers as
 is within noise. Whether it is as large as the paper's is for the reader of the numbers to say.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from dataclasses import KW_ONLY, dataclass
 from typing import Any, Literal
 
 import numpy as np
 
 from experiments.ablations.statistics import NoScore, Scores, estimate, holm
-from experiments.errors import InputError
+from experiments.errors import InputError, expect_known
 from experiments.evaluation.bootstrap import p_value
 
 Outcome = Literal["holds", "fails", "open", "missing"]
@@ -107,6 +108,35 @@ class Decision:
             "contrasts": [finding.to_json() for finding in self.findings],
             "verdict": self.verdict,
         }
+
+
+def rehearse(contrasts: Sequence[Contrast], variants: Collection[str]) -> None:
+    """Refuses contrasts that ask for variants which are not there, before anything is trained.
+
+    Which quantities there will be is not known yet; `decide` looks at those.
+
+    Raises:
+        InputError: a contrast names an unknown variant.
+    """
+    for contrast in contrasts:
+        # A contrast that chooses among quantities finds none, and may stumble over that.
+        with suppress(NoScore, ValueError, IndexError):
+            contrast.of(_StandIn(variants))
+
+
+class _StandIn(Scores):
+    """Scores of runs that are not there: knows the variants' names, and makes up the numbers."""
+
+    def __init__(self, variants: Collection[str]) -> None:
+        super().__init__({name: {} for name in variants}, resamples=1)
+
+    def scores(self, variant: str, quantity: str) -> np.ndarray:
+        expect_known("variant", variant, self._samples)
+        return np.zeros(1 + self.resamples)
+
+    def quantities(self, variant: str) -> tuple[str, ...]:
+        expect_known("variant", variant, self._samples)
+        return ("stand-in",)
 
 
 def decide(contrasts: Sequence[Contrast], scores: Scores) -> Decision:

@@ -33,7 +33,7 @@ def measure(lane: Lane) -> dict[str, Sample]:
 def figure(results: Results) -> Sequence[Plot]:
     """NLL against heads and against d_k, and the paper's perplexities."""
     heads = {str(n): results.variant(f"{n}").quantity("nll") for n in HEADS}
-    widths = {str(d): results.variant(f"8, d_k {d}").quantity("nll") for d in NARROW}
+    widths = {str(d): results.variant(f"8, keys of {d}").quantity("nll") for d in NARROW}
     widths["8"] = heads["8"]
     labels = ["1", "4", "8", "16", "32"]
     paper = published(SUITE.name, "vaswani2017", "perplexity", labels, [1, 4, 8, 16, 32], "heads")
@@ -57,7 +57,7 @@ SUITE = Suite(
     grid=chain(
         over("model.heads", *HEADS),
         product(
-            over("model.heads", 8), over("model.head_width", **{f"d_k {d}": d for d in NARROW})
+            over("model.heads", 8), over("model.head_width", **{f"keys of {d}": d for d in NARROW})
         ),
     ),
     measure=measure,
@@ -69,9 +69,9 @@ SUITE = Suite(
             matters=0.02,  # a quarter of the paper's log 5.29 / 4.91
         ),
         Contrast(
-            "8 heads of d_k 2 minus 8 of d_k 8, nats a token",
-            minus(loss("8, d_k 2"), loss("8")),
-            "d_k does not matter",
+            "8 heads with keys of width 2 minus 8 of width 8, nats a token",
+            minus(loss("8, keys of 2"), loss("8")),
+            "the width of keys does not matter",
             matters=0.01,  # a fifth of the paper's log 5.16 / 4.92
         ),
     ),

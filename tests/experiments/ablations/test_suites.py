@@ -6,6 +6,7 @@ from experiments.ablations.grid import over
 from experiments.ablations.papers import EFFECT, PUBLISHED
 from experiments.ablations.suite import Budget, check_seeds
 from experiments.ablations.suites import NAMES, find
+from experiments.ablations.verdict import rehearse
 from experiments.errors import InputError
 from tests.experiments.ablations.toy_suite import SUITE
 
@@ -19,6 +20,7 @@ def test_every_suite_says_what_it_varies(name):
         check_seeds(budget.seeds)
         variants = suite.variants(budget)
         assert len(set(map(repr, variants.values()))) == len(variants) == len(suite.grid)
+        rehearse(suite.contrasts, variants)
         for path, value in budget.models.items():
             field = path.removeprefix("model.")
             assert all(getattr(config.model, field) == value for config in variants.values())

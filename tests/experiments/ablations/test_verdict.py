@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from experiments.ablations.statistics import Sample, Scores
-from experiments.ablations.verdict import Contrast, decide
+from experiments.ablations.suites.terms import errors, least, loss, minus
+from experiments.ablations.verdict import Contrast, decide, rehearse
 from experiments.errors import InputError
 
 SPREAD = 0.01
@@ -151,3 +152,16 @@ def test_says_what_is_wrong():
     short = Contrast("short", lambda scores: scores.scores("a", "x")[1:], "never", matters=0.1)
     with pytest.raises(InputError, match=r"short: .* shape \[1000\]; expected \[1001\]"):
         decide([short], scores)
+
+
+def test_a_variant_that_is_not_there_is_refused_before_training():
+    wrong = least(loss("one"), minus(errors("one"), errors("tow")))
+    contrast = Contrast("first", wrong, "it is not", matters=1.0)
+    with pytest.raises(InputError, match="unknown variant 'tow'; nearest: two"):
+        rehearse([contrast], ["one", "two"])
+    rehearse([contrast], ["one", "tow"])
+
+
+def test_a_contrast_may_choose_among_quantities_that_are_not_there_yet():
+    chosen = Contrast("first", lambda scores: [][0], "it is not", matters=1.0)
+    rehearse([chosen], ["one"])
