@@ -8,5 +8,6 @@ if __name__ == "__main__":
     seek_no_accelerator()
     divide_the_host()
     from experiments.cli import main
+    from experiments.hosts import end
 
-    sys.exit(main(sys.argv[1:]))
+    end(main(sys.argv[1:]))

@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import jax
 import numpy as np
 from rich.console import Console
 
@@ -44,7 +45,8 @@ def sized(config: Config, task: Task) -> Config:
 
 def train_run(config: Config, task: Task, folder: Path, console: Console) -> Summary:
     """Trains to the end, from wherever the folder's run stands."""
-    task.save(folder)
+    if jax.process_index() == 0:
+        task.save(folder)
     return train(sized(config, task), task, folder, console=console)
 
 
@@ -70,6 +72,8 @@ def test_run(folder: Path, task: Task) -> Evaluation:
         return Evaluation.from_json(json.loads(path.read_text("utf-8")))
     trained = load_best(folder, task.source.size, task.target.size)
     evaluation = Evaluator(trained.graphdef, task, config.search).evaluate(trained.params, "test")
+    if jax.process_index() > 0:  # all hosts score, the first one keeps
+        return evaluation
     if task.searched:
         _keep_alignments(folder, trained, task, evaluation, config.search)
     keep_heads(folder, trained.graphdef, trained.params, task, config.search)

@@ -17,8 +17,7 @@ from experiments.cli.report import run_report
 from experiments.cli.train import run_train
 from experiments.cli.translate import run_translate
 from experiments.errors import InputError, expect_known
-
-STOPPED = 42
+from experiments.hosts import INTERRUPTED, STOPPED
 
 COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "compare": run_compare,
@@ -54,7 +53,7 @@ def main(arguments: list[str]) -> int:
     except InputError as error:
         return say(error, USAGE)
     except KeyboardInterrupt:
-        return 128 + signal.SIGINT
+        return INTERRUPTED
     except BrokenPipeError:  # whoever read the output has enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
@@ -66,7 +65,7 @@ def main(arguments: list[str]) -> int:
         return say(error, 1)
     except Interrupted as error:
         errors.print(_plain(error), soft_wrap=True, highlight=False)
-        return STOPPED if error.signal == signal.SIGTERM else 128 + signal.SIGINT
+        return STOPPED if error.signal == signal.SIGTERM else INTERRUPTED
     return 0
 
 

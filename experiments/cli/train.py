@@ -1,6 +1,6 @@
 """`train`: one named experiment."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +10,7 @@ from rich.console import Console
 from experiments.cli.evaluate import print_scores
 from experiments.cli.parsing import USAGE, parse
 from experiments.errors import expect_known
+from experiments.hosts import Hosts, join
 
 
 def run_train(arguments: list[str]) -> None:
@@ -32,12 +33,16 @@ def run_train(arguments: list[str]) -> None:
         config: Annotated[Config, tyro.conf.arg(name="")]
         folder: Path = Path("runs") / name
         """Of the run."""
+        hosts: Hosts = field(default_factory=Hosts)
 
     asked = parse(Train, f"train {name}", rest, Train(known[name]))
+    join(asked.hosts)
+    import jax
+
     from experiments import tasks
     from experiments.runs import test_run, train_run
 
-    console = Console()
+    console = Console(quiet=jax.process_index() > 0)
     task = tasks.load(asked.config.task, asked.folder)
     train_run(asked.config, task, asked.folder, console)
     print_scores(console, test_run(asked.folder, task), "test")
