@@ -1,6 +1,11 @@
-"""Reversal, attention, input feeding and the Transformer each add (Luong 2015; Vaswani 2017)."""
+"""Reversal, attention, input feeding and the Transformer each add (Luong 2015; Vaswani 2017).
+
+Two cores cannot carry translation: in 15 minutes, five models from five seeds stay at 1 to 4 BLEU
+on the verses, where a difference says nothing. There the ladder is of pronunciation.
+"""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from attn.models import LuongConfig, Seq2SeqConfig, TransformerConfig
 from experiments.ablations.grid import over
@@ -10,15 +15,14 @@ from experiments.ablations.results import Results
 from experiments.ablations.series import curve, main_metric, named, published
 from experiments.ablations.statistics import Sample
 from experiments.ablations.suite import Budget, Suite
-from experiments.ablations.suites.bases import GPU_MODEL, PAPER_MODEL, on_gpu, wmt14
+from experiments.ablations.suites.bases import GPU_MODEL, PAPER_MODEL, on_gpu, pronunciation, wmt14
 from experiments.ablations.suites.terms import errors, minus
 from experiments.ablations.verdict import Contrast
-from experiments.config import Config, OptimizerConfig, SearchConfig, TaskConfig, TrainConfig
 
 
 def measure(lane: Lane) -> dict[str, Sample]:
-    """BLEU and NLL."""
-    return outputs(lane, ("bleu",))
+    """The task's own metric and the NLL."""
+    return outputs(lane, lane.task.metrics[:1])
 
 
 def figure(results: Results) -> Sequence[Plot]:
@@ -37,15 +41,12 @@ def figure(results: Results) -> Sequence[Plot]:
 
 SUITE = Suite(
     name="nmt_ladder",
-    claim="In translation, attention beats a fixed vector, and the Transformer beats recurrence "
-    "with attention (Luong 2015; Vaswani 2017)",
-    mode="BLEU free-running (greedy), NLL teacher-forced",
-    base=Config(
-        task=TaskConfig("verses", vocabulary=1000, max_words=10, buckets=2),
-        parameters=300_000,
-        optimizer=OptimizerConfig(learning_rate=4e-3, warmup_steps=100),
-        train=TrainConfig(batch_size=32, examples=24_000),
-        search=SearchConfig(max_length=40, batch_size=250, items=500),
+    claim="From sequence to sequence, attention beats a fixed vector, and the Transformer beats "
+    "recurrence with attention (Luong 2015; Vaswani 2017)",
+    mode="the task's metric free-running; NLL teacher-forced",
+    base=replace(
+        pronunciation(),
+        optimizer=replace(pronunciation().optimizer, learning_rate=3e-3),  # one that suits all
     ),
     grid=over(
         "model",
@@ -53,18 +54,18 @@ SUITE = Suite(
         reversed=Seq2SeqConfig(),
         attention=LuongConfig(input_feeding=False),
         input_feeding=LuongConfig(),
-        transformer=TransformerConfig(width=64, dropout=0.0, tied="all"),
+        transformer=TransformerConfig(width=64, dropout=0.0),
     ),
     measure=measure,
     contrasts=(
         Contrast(
-            "fixed vector minus attention, errors in BLEU",
+            "fixed vector minus attention, points",
             minus(errors("reversed"), errors("attention")),
             "attention is within noise of the fixed vector",
             matters=0.5,  # a fifth of Luong's gain, 2.8 BLEU
         ),
         Contrast(
-            "recurrence with attention minus the Transformer, errors in BLEU",
+            "recurrence with attention minus the Transformer, points",
             minus(errors("input feeding"), errors("transformer")),
             "the Transformer is not above recurrence with attention",
             matters=0.5,  # half of Vaswani's gain over the best recurrent systems
