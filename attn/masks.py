@@ -23,9 +23,6 @@ Kinds = tuple[Bool[Array, "..."], Bool[Array, "..."]]
 class Mask(Piece):
     """Base of masks."""
 
-    by_place = True
-    """Whether `tile` may make use of `b` or `n`, not only of arrays that run along them."""
-
     def tile(
         self, b: Index, n: Index, i: Int[Array, "Tq 1"], j: Int[Array, "1 Tk"]
     ) -> Bool[Array, "..."]:

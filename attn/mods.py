@@ -37,6 +37,8 @@ class SoftCap(ScoreMod):
         cap: a positive number.
     """
 
+    by_place = False
+
     cap: float | int = static()
 
     def __post_init__(self):
@@ -55,6 +57,8 @@ class Bias(ScoreMod):
         array: floating, broadcasts to [B, N, T, S].
     """
 
+    by_place = False
+
     array: ArrayLike = leaf("batch head query key", "floating")
 
     def tile(self, s, b, n, i, j):
@@ -68,6 +72,8 @@ class ALiBi(ScoreMod):
     Attributes:
         slopes: [N]; the paper's are `alibi_slopes(N)`.
     """
+
+    by_place = False
 
     slopes: ArrayLike = leaf("head", "floating")
 
@@ -92,6 +98,8 @@ class RelativeBias(ScoreMod):
             into bucket 0.
         max_distance: distances from here on share the last bucket.
     """
+
+    by_place = False
 
     table: ArrayLike = leaf("buckets head", "floating")
     bidirectional: bool = static(default=True)

@@ -61,6 +61,9 @@ def static(**default: Any) -> Any:
 class Piece:
     """Base of all pieces."""
 
+    by_place = True
+    """Whether `tile` may make use of `b` or `n`, not only of arrays that run along them."""
+
 
 @dataclass_transform(frozen_default=True, field_specifiers=(leaf, static))
 def piece(cls: type[T]) -> type[T]:

@@ -22,7 +22,7 @@ from attn.masks import Mask
 from attn.mods import ScoreMod
 from attn.pieces import Leaf, map_leaves
 from attn.scores import Dot, Score
-from attn.typing import Array, ArrayLike, Float
+from attn.typing import Array, ArrayLike
 from attn.weightings import Weighting
 
 Arrays = tuple[Any, ...]
@@ -202,7 +202,8 @@ def _ring(part: Part, axis: _Axis) -> Callable[[Arrays, Arrays], tuple[Array, Ar
             of_fixed, of_coming = jax.tree.map(jnp.add, (of_fixed, of_coming), here)
             return (onward, of_fixed, axis.onward(of_coming)), None
 
-        nothing = jax.tree.map(jnp.zeros_like, jax.eval_shape(pull, fixed, coming))
+        shapes = jax.eval_shape(pull, fixed, coming)
+        nothing = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
         nothing = as_varied(nothing, [*fixed, *coming, *cotangents])
         carry = (coming, *nothing)
         (coming, *found), _ = lax.scan(turn, carry, length=axis.size - 1)

@@ -62,6 +62,8 @@ class Score(Piece):
 class Featurewise(Score):
     """Base of scores that are sums over the width: s = Σ_d feature(q_d, k_d)."""
 
+    by_place = False
+
     def feature(self, q: Float[Array, "..."], k: Float[Array, "..."]) -> Float[Array, "..."]:
         """What numbers of queries and of keys come to, element by element.
 
@@ -80,6 +82,8 @@ class Dot(Score):
     Attributes:
         scale: a number or a scalar array, which gradients reach; None is 1/√D.
     """
+
+    by_place = False
 
     sums_wide = True
 
@@ -130,6 +134,8 @@ class General(Score):
         w: [N, D, D'], from the query's width to the key's.
     """
 
+    by_place = False
+
     projects = True
 
     w: ArrayLike = leaf("head query_width key_width", "floating")
@@ -149,6 +155,8 @@ class Concat(Score):
         w_key: [K, D', A].
         v: [N, A].
     """
+
+    by_place = False
 
     projects = True
 
@@ -170,6 +178,8 @@ class Location(Score):
     Attributes:
         w: [N, D, S_max] with S_max ≥ S.
     """
+
+    by_place = False
 
     w: ArrayLike = leaf("head query_width places", "floating")
 

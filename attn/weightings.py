@@ -62,6 +62,8 @@ class Gaussian(Weighting):
         sigma: a number or a scalar array.
     """
 
+    by_place = False
+
     center: ArrayLike = leaf("batch head query", "floating")
     sigma: ArrayLike = leaf("", "floating")
 

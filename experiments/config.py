@@ -84,6 +84,13 @@ class TrainConfig:
     """Parts that a step's batch is cut into; gradients are summed over them."""
     label_smoothing: float = 0.0
     parallel: Literal["pmap", "jit"] = "pmap"
+    """Batches are cut over all devices; under jit, what follows divides more than batches."""
+    fsdp: int = 1
+    """Devices that share batches and what is stored of parameters and moments (jit)."""
+    tensor: int = 1
+    """Devices that share heads and hidden units (jit)."""
+    sequence: int = 1
+    """Devices that share each text, with attention in a ring (jit)."""
     seed: int = 0
     log_every: int = 50
     """Steps between lines of metrics.jsonl."""

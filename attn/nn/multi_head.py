@@ -10,8 +10,9 @@ from flax.nnx.nn.dtypes import promote_dtype
 
 from attn import decode
 from attn.decode import Cache
-from attn.functional import attention, attention_weights
+from attn.functional import attention_weights
 from attn.masks import Dense, Mask, Window, joined
+from attn.mesh import mesh_attention
 from attn.mods import ScoreMod, SoftCap
 from attn.nn.noise import Noise
 from attn.positions import Rope
@@ -220,7 +221,7 @@ class MultiHeadAttention(nnx.Module):
             "weighting": self._dropout(noise),
             "precision": self.precision,
         }
-        output, lse = attention(query, key, value, **pieces, backend=self.backend, return_lse=True)
+        output, lse = mesh_attention(query, key, value, **pieces, backend=self.backend)
         share = self._share(lse)
         output = self._merged(output, share)
         if not return_weights:

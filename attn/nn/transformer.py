@@ -10,6 +10,7 @@ from flax import nnx
 
 from attn.decode import Cache
 from attn.masks import Lengths, Mask
+from attn.mesh import along_sequence
 from attn.mods import ScoreMod
 from attn.nn.multi_head import HeadScore, MultiHeadAttention
 from attn.nn.noise import Noise
@@ -24,6 +25,12 @@ _ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "gelu_tanh": jax.nn.gelu,
     "swiglu": jax.nn.silu,
 }
+
+_KEPT: dict[str, Callable[..., bool] | None] = {
+    "products": jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
+    "full": None,
+}
+"""By `LayerConfig.remat`: what `jax.checkpoint` keeps of a layer beside its input."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +95,9 @@ class LayerConfig:
     """That computes attention: a name of `attn.kernels.BACKENDS`."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Of the computation; parameters are float32."""
+    remat: Literal["none", "products", "full"] = "none"
+    """What a layer computes again in the backward pass instead of keeping it: nothing, all but
+    products with parameters, or all (Chen 2016)."""
 
     def kinds(self) -> dict[str, Any]:
         """What every linear map is built with."""
@@ -186,6 +196,7 @@ class Block(nnx.Module):
             *sizes, rope=config.rope(), window=config.window, sinks=config.sinks, **kinds
         )
         self.cross: Any = MultiHeadAttention(*sizes, **kinds) if cross else nnx.data(None)
+        self.remat = config.remat
         self.feed_forward = FeedForward(config, rngs=rngs)
         self.residuals = nnx.List([Residual(config, rngs=rngs) for _ in range(2 + cross)])
 
@@ -200,10 +211,16 @@ class Block(nnx.Module):
     ) -> Float[Array, "B T H"]:
         """One layer over all positions."""
 
-        def attend(inner: Array) -> tuple[Array, None]:
-            return self.attention(inner, mask=mask, mods=mods, noise=noise and noise.at(3)), None
+        def whole(xs: Array, mask: Any, mods: Any, source: Any, noise: Any) -> Array:
+            def attend(inner: Array) -> tuple[Array, None]:
+                out = self.attention(inner, mask=mask, mods=mods, noise=noise and noise.at(3))
+                return out, None
 
-        return self._through(xs, attend, source, noise)[0]
+            return self._through(along_sequence(xs), attend, source, noise)[0]
+
+        if self.remat != "none":
+            whole = jax.checkpoint(whole, policy=_KEPT[self.remat])
+        return whole(xs, mask, tuple(mods), source, noise)
 
     def prefill(
         self,

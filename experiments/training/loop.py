@@ -28,9 +28,9 @@ from experiments.training import folder as files
 from experiments.training import optimizer
 from experiments.training.checkpoint import Checkpoints, best_step
 from experiments.training.errors import DivergedError
-from experiments.training.parallel import Machine
 from experiments.training.profile import Profile
 from experiments.training.progress import Display
+from experiments.training.sharded import machine_of
 from experiments.training.signals import Interrupted, StopRequest
 from experiments.training.step import Metrics, TrainState, initialise, make_train_step
 from experiments.training.writers import NoWriters, Writers
@@ -101,12 +101,19 @@ class _Run:
     def __init__(self, config: Config, task: Task, folder: Path, console: Console):
         self.config, self.settings, self.folder = config, config.train, folder
         self.steps = -(-config.train.examples // config.train.batch_size)
-        self.machine = Machine.of(config.train.parallel)
-        rngs = nnx.Rngs(config.train.seed)
-        model = config.model.build(task.source.size, task.target.size, rngs)
-        graphdef, params = nnx.split(model)
+        self.machine = machine_of(config)
+
+        def build() -> nnx.Module:
+            rngs = nnx.Rngs(config.train.seed)
+            return config.model.build(task.source.size, task.target.size, rngs)
+
+        def begin() -> TrainState:
+            return initialise(nnx.split(build())[1], config, self.steps)
+
+        graphdef, params = nnx.split(nnx.eval_shape(build))
         self.parameters = sum(leaf.size for leaf in jax.tree.leaves(params))
-        self.train_step = self.machine.spread(make_train_step(graphdef, config, self.steps))
+        step = make_train_step(graphdef, config, self.steps, self.machine.axis)
+        self.train_step = self.machine.spread(step)
         self.evaluator = Evaluator(graphdef, task, config.search)
         self.batches = Batches(
             task.splits["train"],
@@ -118,9 +125,10 @@ class _Run:
         )
 
         self.checkpoints = Checkpoints(folder / files.CHECKPOINTS, config.train.keep)
-        state = jax.device_get(initialise(params, config, self.steps))
-        found = self.checkpoints.restore(state)
-        self.state: TrainState = self.machine.place(state if found is None else found.state)
+        found = self.checkpoints.restore(jax.eval_shape(begin))
+        self.state: TrainState = (
+            self.machine.begin(begin) if found is None else self.machine.place(found.state)
+        )
         self.start = 0 if found is None else found.step
         self.totals = Totals() if found is None else Totals(**found.record)
 
@@ -244,7 +252,9 @@ class _Run:
         return found["nll"]
 
     def _save(self, done: int, nll: float | None = None) -> None:
-        self.checkpoints.save(done, self.state, dataclasses.asdict(self.totals), nll)
+        self.checkpoints.save(
+            done, self.machine.host(self.state), dataclasses.asdict(self.totals), nll
+        )
 
     def _heed(self, stop: StopRequest, done: int) -> None:
         """Saves and stops if that was asked for."""
@@ -289,9 +299,7 @@ def _check(config: Config, task: Task) -> None:
             "expected at least 0 and less than 1"
         )
     optimizer.check(config.optimizer)
-    Machine.of(config.train.parallel).check_divides(
-        config.train.batch_size, config.train.accumulate
-    )
+    machine_of(config).check_divides(config.train.batch_size, config.train.accumulate)
     if config.parameters is not None:
         found = count_parameters(config.model, task.source.size, task.target.size)
         if abs(found - config.parameters) > 0.05 * config.parameters:

@@ -4,11 +4,11 @@ Both bind the axis that the function names, keep one copy of the state on each d
 batches by rows, so both give the same numbers.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import ClassVar, Literal
 
 import jax
 import numpy as np
@@ -33,6 +33,9 @@ class Machine:
     parallel: Parallel
     devices: tuple[jax.Device, ...]
     """Of all hosts, those of one host side by side."""
+
+    axis: ClassVar[str | None] = AXIS
+    """That the step sums over; None where the compiler does."""
 
     @classmethod
     def of(cls, parallel: Parallel, devices: Sequence[jax.Device] | None = None) -> "Machine":
@@ -76,6 +79,15 @@ class Machine:
         )
         return jax.jit(sharded, donate_argnums=(0,))
 
+    @property
+    def parts(self) -> int:
+        """That a batch's rows are cut into."""
+        return len(self.devices)
+
+    def begin(self, start: Callable[[], TrainState]) -> TrainState:
+        """The first state, placed."""
+        return self.place(jax.device_get(start()))
+
     def place(self, tree: PyTree) -> PyTree:
         """Host arrays, a copy on each device."""
         return jax.device_put(tree, NamedSharding(self.mesh, PartitionSpec()))
@@ -85,6 +97,10 @@ class Machine:
         if jax.process_count() == 1:
             return tree
         return jax.tree.map(lambda array: array.addressable_data(0), tree)
+
+    def host(self, tree: PyTree) -> PyTree:
+        """A placed tree in this host's memory."""
+        return jax.device_get(tree)
 
     def place_batch(self, batch: Batch) -> Batch:
         """This host's rows of a batch, cut over its devices."""
@@ -126,12 +142,11 @@ class Machine:
         """
         if accumulate < 1:
             raise InputError(f"train.accumulate is {accumulate}; expected at least 1")
-        devices = len(self.devices)
-        parts = devices * accumulate
+        parts = self.parts * accumulate
         if batch_size < 1 or batch_size % parts:
             nearest = max(1, round(batch_size / parts)) * parts
             raise InputError(
-                f"train.batch_size is {batch_size}, which {devices} device(s) times "
+                f"train.batch_size is {batch_size}, which {self.parts} device(s) times "
                 f"train.accumulate {accumulate} don't divide; expected a multiple of {parts}, "
                 f"such as {nearest}"
             )

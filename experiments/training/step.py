@@ -76,13 +76,17 @@ def initialise(params: PyTree, config: Config, steps: int) -> TrainState:
     return TrainState(jnp.zeros((), jnp.int32), params, optimizer.init(params), average, seed)
 
 
-def make_train_step(graphdef: nnx.GraphDef, config: Config, steps: int) -> TrainStep:
-    """The step function of a model, for a place where the axis `AXIS` is bound.
+def make_train_step(
+    graphdef: nnx.GraphDef, config: Config, steps: int, axis: str | None = AXIS
+) -> TrainStep:
+    """The step function of a model.
 
     Args:
         graphdef: of a model that answers `attn.models.protocol.Seq2Seq`.
         config: optimizer, accumulation, label smoothing.
         steps: of the whole run, for the learning rate.
+        axis: bound where the step runs, to sum over its devices; None where a batch is the whole
+            one, whoever divides the work.
 
     Returns:
         (state, batch) → (state, metrics). The batch is a device's part of it, its rows a multiple
@@ -107,7 +111,9 @@ def make_train_step(graphdef: nnx.GraphDef, config: Config, steps: int) -> Train
             lambda part: differentiate(state.params, part, key), batch, config.train.accumulate
         )
         examples = (batch.index >= 0).sum(dtype=jnp.int32)
-        ((loss, tokens), gradients), examples = lax.psum((sums, examples), AXIS)
+        if axis is not None:
+            sums, examples = lax.psum((sums, examples), axis)
+        (loss, tokens), gradients = sums
 
         count = jnp.maximum(tokens, 1).astype(jnp.float32)
         gradients = jax.tree.map(lambda g: g / count, gradients)
