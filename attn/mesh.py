@@ -55,19 +55,18 @@ def mesh_attention(
     layout = _Layout.here(query.shape, key.shape[2], pieces)
     said: dict[str, Any] = {"backend": backend, "precision": precision, "return_lse": True}
     if layout is None:
-        named = dict(zip(("score", "mods", "mask", "weighting"), pieces, strict=True))
-        return attention(query, key, value, **named, **said)
+        return attention(query, key, value, **_named(pieces), **said)
     length, balanced = query.shape[1], layout.ring and _is_causal(mask)
     if layout.ring:
         parts = layout.parts * (2 if balanced else 1)
         query, key, value, pieces = _padded(query, key, value, pieces, parts)
 
     def here(query: Array, key: Array, value: Array, pieces: Any) -> tuple[Array, Array]:
-        named = dict(zip(("score", "mods", "mask", "weighting"), pieces, strict=True))
-        if layout.ring:
-            around = {"axis_name": SEQUENCE, "balanced": balanced}
-            return ring_attention(query, key, value, **around, **named, **said)
-        return attention(query, key, value, **named, **said)
+        named = _named(pieces)
+        if not layout.ring:
+            return attention(query, key, value, **named, **said)
+        around: dict[str, Any] = {"axis_name": SEQUENCE, "balanced": balanced}
+        return ring_attention(query, key, value, **around, **named, **said)
 
     operands = layout.spec("batch query head width"), layout.spec("batch key key_head width")
     cut = jax.shard_map(
@@ -154,6 +153,10 @@ class _Layout:
             marked,
             is_leaf=lambda x: isinstance(x, PartitionSpec),
         )
+
+
+def _named(pieces: Any) -> dict[str, Any]:
+    return dict(zip(("score", "mods", "mask", "weighting"), pieces, strict=True))
 
 
 def _by_place(pieces: Any) -> bool:

@@ -161,7 +161,7 @@ def largest_buffer(compiled: jax.stages.Compiled) -> Buffer:
     fused = set(re.findall(r"(?:calls|to_apply)=%?([\w.-]+)", text))
     given: set[str] = set()
     made: set[str] = set()
-    for name, header, instructions in _computations(text):
+    for name, header, instructions in computations(text):
         if header.startswith("ENTRY"):
             given.update(_SHAPE.findall(header))
         if name not in fused:
@@ -174,7 +174,7 @@ def largest_buffer(compiled: jax.stages.Compiled) -> Buffer:
 _SHAPE = re.compile(r"\b(?:pred|[a-z]+\d+\w*)\[[\d,]*\]")
 
 
-def _computations(text: str) -> Iterator[tuple[str, str, list[str]]]:
+def computations(text: str) -> Iterator[tuple[str, str, list[str]]]:
     """Name, first line and instructions of each function of an HLO module."""
     for part in re.split(r"\n(?=(?:ENTRY )?%?[\w.-]+ \()", text)[1:]:
         header, *lines = part.splitlines()

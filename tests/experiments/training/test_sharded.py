@@ -151,9 +151,9 @@ def test_parameters_are_cut_by_their_paths(path, shape, expected):
 
 
 def test_meshes_that_cannot_be_are_refused():
-    with pytest.raises(InputError, match="train.fsdp is 2 with train.parallel pmap"):
+    with pytest.raises(InputError, match=r"train\.fsdp is 2 with train.parallel pmap"):
         machine_of(Config(train=TrainConfig(fsdp=2)))
-    with pytest.raises(InputError, match="train.tensor is 0; expected at least 1"):
+    with pytest.raises(InputError, match=r"train\.tensor is 0; expected at least 1"):
         machine_of(Config(train=TrainConfig(parallel="jit", tensor=0)))
-    with pytest.raises(InputError, match="is 3, which 1 device.* not a multiple"):
+    with pytest.raises(InputError, match=r"is 3, which 1 device.* not a multiple"):
         machine_of(Config(train=TrainConfig(parallel="jit", fsdp=3)), jax.devices()[:1])

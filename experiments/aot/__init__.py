@@ -1,0 +1,1 @@
+"""What a training step will take of machines that are not there yet."""
