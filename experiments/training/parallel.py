@@ -88,6 +88,15 @@ class Machine:
         """The first state, placed."""
         return self.place(jax.device_get(start()))
 
+    def shardings(self, tree: PyTree) -> PyTree:
+        """How a tree of arrays or shapes lies on the mesh: a copy on each device."""
+        return jax.tree.map(lambda _: NamedSharding(self.mesh, PartitionSpec()), tree)
+
+    @property
+    def rows(self) -> NamedSharding:
+        """How batches lie on the mesh."""
+        return NamedSharding(self.mesh, PartitionSpec(AXIS))
+
     def place(self, tree: PyTree) -> PyTree:
         """Host arrays, a copy on each device."""
         return jax.device_put(tree, NamedSharding(self.mesh, PartitionSpec()))
@@ -104,7 +113,7 @@ class Machine:
 
     def place_batch(self, batch: Batch) -> Batch:
         """This host's rows of a batch, cut over its devices."""
-        sharding = NamedSharding(self.mesh, PartitionSpec(AXIS))
+        sharding = self.rows
 
         def cut(rows: np.ndarray) -> jax.Array:
             if self.parallel == "pmap":

@@ -67,6 +67,11 @@ class Sharded(Machine):
 
         return jax.tree_util.tree_map_with_path(of, tree)
 
+    @property
+    def rows(self) -> NamedSharding:
+        """How batches lie on the mesh."""
+        return NamedSharding(self.mesh, PartitionSpec(ROWS))
+
     def begin(self, start: Callable[[], TrainState]) -> TrainState:
         """The first state, made where it is to lie: no device ever holds all of it."""
         return jax.jit(start, out_shardings=self.shardings(jax.eval_shape(start)))()
@@ -91,10 +96,9 @@ class Sharded(Machine):
 
     def place_batch(self, batch: Batch) -> Batch:
         """This host's rows of a batch, cut over its devices."""
-        sharding = NamedSharding(self.mesh, PartitionSpec(ROWS))
         with jax.transfer_guard_host_to_device("allow"):  # this transfer is meant
             return jax.tree.map(
-                lambda rows: jax.make_array_from_process_local_data(sharding, rows), batch
+                lambda rows: jax.make_array_from_process_local_data(self.rows, rows), batch
             )
 
 

@@ -62,7 +62,7 @@ SUITE = Suite(
         ),
     ),
     budgets={
-        "cpu": Budget({"train.examples": 100_000}),
+        "cpu": Budget({"train.examples": 80_000}),
         "gpu": Budget(on_gpu(), GPU_MODEL, seeds=(0, 1, 2)),
         "paper": Budget(wmt14(), PAPER_MODEL, seeds=(0, 1, 2), together=1),
     },
