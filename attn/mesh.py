@@ -41,9 +41,10 @@ def mesh_attention(
 ) -> tuple[Array, Array]:
     """`attention` with its log-sum-exp, cut over the mesh in whose context it is traced.
 
-    An axis of the mesh that divides neither rows nor heads is left to the compiler, as are rows and
-    heads where a piece goes by their numbers (dropout, functions of one's own): `b` and `n` would
-    count from each device's first. A sequence that its axis does not divide is padded.
+    Where an axis of the mesh divides neither rows nor heads, all devices along it do the same work,
+    and so they do along all of these where a piece may go by the numbers of rows and heads
+    (dropout, functions of one's own), which would count from each device's first. A sequence that
+    its axis does not divide is padded.
 
     Args:
         query: [B, T, N, D], as the other arguments those of `attention`.
@@ -73,7 +74,7 @@ def mesh_attention(
         here,
         in_specs=(operands[0], operands[1], operands[1], layout.of_pieces(pieces)),
         out_specs=(operands[0], layout.spec("batch query head")),
-        axis_names=set(layout.axes),
+        axis_names=set(layout.names),  # all of them, or a TPU's compiler refuses the kernel
     )
     output, lse = cut(query, key, value, pieces)
     return output[:, :length], lse[:, :length]
@@ -91,6 +92,8 @@ def along_sequence(xs: Float[Array, "B T H"]) -> Float[Array, "B T H"]:
 class _Layout:
     """Which of the op's axes lie along which axes of the mesh."""
 
+    names: tuple[str, ...]
+    """The mesh's axes that are free."""
     rows: tuple[str, ...]
     heads: str | None
     parts: int
@@ -101,28 +104,23 @@ class _Layout:
         """That of the mesh in whose context the program is traced; None where it says nothing."""
         mesh = jax.sharding.get_abstract_mesh()
         kinds = zip(mesh.axis_names, mesh.axis_types, mesh.axis_sizes, strict=True)
-        sizes = {name: size for name, kind, size in kinds if kind == AxisType.Auto and size > 1}
+        sizes = {name: size for name, kind, size in kinds if kind == AxisType.Auto}
         free = not _by_place(pieces)
         rows: tuple[str, ...] = ()
         left = query[0]
         for name in ROWS:
-            if free and name in sizes and left % sizes[name] == 0:
+            if free and sizes.get(name, 1) > 1 and left % sizes[name] == 0:
                 rows, left = (*rows, name), left // sizes[name]
         tensor = sizes.get(HEADS, 1)
         split = free and tensor > 1 and query[2] % tensor == 0 and key_heads % tensor == 0
-        layout = cls(rows, HEADS if split else None, sizes.get(SEQUENCE, 1))
-        return layout if layout.axes else None
+        if max((sizes.get(name, 1) for name in (*ROWS, HEADS, SEQUENCE)), default=1) == 1:
+            return None
+        return cls(tuple(sizes), rows, HEADS if split else None, sizes.get(SEQUENCE, 1))
 
     @property
     def ring(self) -> bool:
         """Whether sequences are cut."""
         return self.parts > 1
-
-    @property
-    def axes(self) -> tuple[str, ...]:
-        """Of the mesh, those that this makes use of."""
-        heads = () if self.heads is None else (self.heads,)
-        return (*self.rows, *heads, *((SEQUENCE,) if self.ring else ()))
 
     def spec(self, axes: str, shape: tuple[int, ...] | None = None) -> PartitionSpec:
         """How an array with these of the op's axes is cut; one of size 1 is the same for all."""

@@ -140,6 +140,18 @@ def temporary_bytes(compiled: jax.stages.Compiled) -> int:
     return memory.temp_size_in_bytes
 
 
+def exceeding(error: str) -> int:
+    """The temporaries of a program that XLA gave up on for the memory they take.
+
+    Raises:
+        ValueError: it gave up on something else.
+    """
+    found = re.search(r"HLO temporaries \(([\d.]+)([KMG])\)", error)
+    if found is None:
+        raise ValueError(f"XLA cannot compile the step: {error}")
+    return int(float(found[1]) * 1024 ** ("KMG".index(found[2]) + 1))
+
+
 @dataclass(frozen=True, order=True)
 class Buffer:
     """An array that a compiled program holds in memory for a while."""

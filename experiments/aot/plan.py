@@ -2,18 +2,21 @@
 
 import dataclasses
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import jax
 import numpy as np
 from flax import nnx
 from jax.experimental.topologies import get_topology_desc
 
+from attn.nn.transformer import LayerConfig
 from attn.typing import PyTree
 from experiments.aot.collectives import Collective, collectives
 from experiments.aot.flops import product_flops
 from experiments.aot.sheets import SHEETS
-from experiments.chips import CHIPS, Chip, device
+from experiments.chips import CHIPS, Chip, device, exceeding
 from experiments.config import Config
 from experiments.configs.scale import Scale
 from experiments.data.batches import Batch
@@ -72,6 +75,11 @@ class Plan:
         return sum(one.bytes for one in self.exchanges)
 
     @property
+    def peak_seconds(self) -> float:
+        """Of a step's model FLOPs at the sheet's peak."""
+        return self.model_flops / (self.chips * SHEETS[self.chip].flops)
+
+    @property
     def seconds(self) -> float:
         """Of a step at the least, if everything overlaps: the roofline."""
         return max(self.compute_seconds, self.memory_seconds, self.network_seconds)
@@ -89,7 +97,7 @@ class Plan:
     @property
     def utilisation(self) -> float:
         """Model FLOPs a second as a share of the peak, at the most."""
-        return self.model_flops / (self.chips * SHEETS[self.chip].flops * self.seconds)
+        return self.peak_seconds / self.seconds
 
     @property
     def tokens_per_day(self) -> float:
@@ -136,15 +144,12 @@ def plan(scale: Scale, chip: str, topology: str) -> Plan:
     state = jax.tree.map(_there, shapes, machine.shardings(shapes))
     batch = jax.tree.map(lambda x: _there(x, machine.rows), _batch(scale))
     traced = step.trace(state, batch)  # type: ignore[attr-defined]
-    compiled = traced.lower(lowering_platforms=(CHIPS[chip].platform,)).compile()
-
-    used = compiled.memory_analysis()
-    exchanges = collectives(compiled)
+    lowered = traced.lower(lowering_platforms=(CHIPS[chip].platform,))
+    held, way, exchanges = _compiled(lowered, (state, batch))
     forward = product_flops(_forward(config, scale), params, _batch(scale))
     again = getattr(config.model, "remat", "none") == "full"
     sheet, count = SHEETS[chip], len(devices)
     per_chip = count // sheet.devices
-    held = used.argument_size_in_bytes
     return Plan(
         chip=chip,
         topology=topology,
@@ -152,7 +157,7 @@ def plan(scale: Scale, chip: str, topology: str) -> Plan:
         mesh=dict(machine.mesh.shape),
         parameters=sum(leaf.size for leaf in jax.tree.leaves(params)),
         arguments=held,
-        temporaries=used.temp_size_in_bytes,
+        temporaries=way,
         memory=CHIPS[chip].memory,
         exchanges=exchanges,
         model_flops=3 * forward,
@@ -163,6 +168,24 @@ def plan(scale: Scale, chip: str, topology: str) -> Plan:
         memory_seconds=2 * held * sheet.devices / sheet.bandwidth,
         network_seconds=sum(one.bytes for one in exchanges) * sheet.devices / sheet.network,
     )
+
+
+def _compiled(lowered: jax.stages.Lowered, given: PyTree) -> tuple[int, int, list[Collective]]:
+    """Bytes of arguments and of temporaries on a device, and what devices send each other.
+
+    A program that the compiler gives up on for its memory has no exchanges to be told.
+    """
+    try:
+        compiled = lowered.compile()
+    except jax.errors.JaxRuntimeError as error:
+        held = sum(
+            math.prod(x.sharding.shard_shape(x.shape)) * x.dtype.itemsize
+            for x in jax.tree.leaves(given)
+        )
+        return held, exceeding(str(error)), []
+    used = compiled.memory_analysis()
+    assert used is not None
+    return used.argument_size_in_bytes, used.temp_size_in_bytes, collectives(compiled)
 
 
 def topology_devices(chip: Chip, topology: str) -> list[jax.Device]:
@@ -207,15 +230,16 @@ def _batch(scale: Scale) -> Batch:
     return Batch(tokens(rows, scale.source), tokens(rows, scale.target + 1), tokens(rows))
 
 
-def _forward(config: Config, scale: Scale):
+def _forward(config: Config, scale: Scale) -> Callable[[PyTree, Batch], jax.Array]:
     """The forward pass with attention in plain products, whose count is the model's."""
-    plain = replace(config.model, backend="reference", remat="none")  # type: ignore[call-arg]
+    assert isinstance(config.model, LayerConfig)
+    plain = replace(config.model, backend="reference", remat="none")
     graphdef = nnx.split(
         nnx.eval_shape(lambda: plain.build(scale.vocabulary, scale.vocabulary, nnx.Rngs(0)))
     )[0]
 
     def forward(params: PyTree, batch: Batch) -> jax.Array:
-        model = nnx.merge(graphdef, params, copy=True)
+        model: Any = nnx.merge(graphdef, params, copy=True)
         return model.decode(model.encode(batch.source), batch.target[:, :-1])
 
     return forward

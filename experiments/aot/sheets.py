@@ -20,23 +20,21 @@ class Sheet:
     network: float
     """Bytes a second that it sends, all links together."""
     devices: int = 1
-    """Of JAX in one chip: figures above are the chip's."""
+    """Of JAX in one chip, to its compiler; the figures above are the chip's."""
     source: str = ""
 
 
 _CLOUD = "cloud.google.com/tpu/docs, system architecture, read from memory in 2026"
 
+_NVIDIA = "NVIDIA's data sheet of the SXM board; NVLink, which ends at the host"
+
 SHEETS = {
-    "v4": Sheet(275e12, 32 * 2**30, 1228e9, 300e9 / 2, 1, _CLOUD),
+    "v4": Sheet(275e12, 32 * 2**30, 1228e9, 300e9 / 2, 2, _CLOUD),
     "v5e": Sheet(197e12, 16 * 2**30, 819e9, 200e9 / 2, 1, _CLOUD),
     "v5p": Sheet(459e12, 95 * 2**30, 2765e9, 600e9 / 2, 1, _CLOUD),
     "v6e": Sheet(918e12, 32 * 2**30, 1640e9, 400e9 / 2, 1, _CLOUD),
     "tpu7x": Sheet(2307e12, 192 * 2**30, 7380e9, 1200e9 / 2, 2, _CLOUD),
-    "h100": Sheet(
-        989e12, 84942979072, 3352e9, 900e9 / 2, 1, "NVIDIA H100 SXM data sheet, NVLink inside a host"
-    ),
-    "h200": Sheet(
-        989e12, 141e9, 4800e9, 900e9 / 2, 1, "NVIDIA H200 SXM data sheet, NVLink inside a host"
-    ),
+    "h100": Sheet(989e12, 84942979072, 3352e9, 900e9 / 2, 1, _NVIDIA),
+    "h200": Sheet(989e12, 141e9, 4800e9, 900e9 / 2, 1, _NVIDIA),
 }
-"""By the names of `experiments.chips.CHIPS`."""
+"""By name, those of `experiments.chips.CHIPS` among them."""

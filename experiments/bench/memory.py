@@ -1,6 +1,5 @@
 """`bench memory`: what a training step on long texts takes of a chip's memory, chip or no chip."""
 
-import re
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ from rich.table import Table
 from attn.models import DecoderConfig
 from attn.typing import Array, Int, PyTree
 from experiments.bench.command import command
-from experiments.chips import CHIPS, compile_for, missing, temporary_bytes
+from experiments.chips import CHIPS, compile_for, exceeding, missing, temporary_bytes
 from experiments.errors import InputError, expect_known
 from experiments.machine import hardware, versions
 from experiments.training import folder as files
@@ -131,20 +130,8 @@ def measure(asked: BenchMemory, way: str) -> Need:
     try:
         compiled = compile_for(chip, jax.jit(step, donate_argnums=0), state, tokens)
     except jax.errors.JaxRuntimeError as error:
-        return Need(way, held, _exceeding(str(error)), chip.memory)
+        return Need(way, held, exceeding(str(error)), chip.memory)
     return Need(way, held, temporary_bytes(compiled), chip.memory)
-
-
-def _exceeding(error: str) -> int:
-    """The temporaries of a program that XLA gave up on for the memory they take.
-
-    Raises:
-        ValueError: it gave up on something else.
-    """
-    found = re.search(r"HLO temporaries \(([\d.]+)([KMG])\)", error)
-    if found is None:
-        raise ValueError(f"XLA cannot compile the step: {error}")
-    return int(float(found[1]) * 1024 ** ("KMG".index(found[2]) + 1))
 
 
 def _table(asked: BenchMemory, needs: list[Need]) -> Table:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from rich.console import Console
 
 from experiments.cli.ablate import run_ablate
+from experiments.cli.aot import run_aot
 from experiments.cli.bench import run_bench
 from experiments.cli.compare import run_compare
 from experiments.cli.evaluate import run_eval
@@ -28,6 +29,7 @@ COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "report": run_report,
     "ablate": run_ablate,
     "bench": run_bench,
+    "aot": run_aot,
 }
 
 

@@ -39,7 +39,7 @@ def decoder_1b() -> Scale:
 
 
 def decoder_8b() -> Scale:
-    """8.0 billion parameters in the shape of Llama 3 8B (Dubey 2024), 8,192 tokens; FSDP over 64."""
+    """8.0 billion in the shape of Llama 3 8B (Dubey 2024), 8,192 tokens; FSDP over 64."""
     return _decoder(4096, 32, 32, 8, 14336, vocabulary=128_256, context=8192, batch=256, fsdp=64)
 
 
