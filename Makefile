@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
-CHIPS := tests/attn/kernels/test_chips.py tests/experiments/test_chips.py tests/experiments/bench/test_static.py tests/experiments/bench/test_memory.py
+CHIPS := tests/experiments/aot/test_plan.py tests/attn/kernels/test_chips.py tests/experiments/test_chips.py tests/experiments/bench/test_static.py tests/experiments/bench/test_memory.py
 
 .PHONY: compare test test-slow chips check bench clean
 

@@ -82,7 +82,10 @@ def _found(text: str) -> Iterator[tuple[str, int, int, int]]:
                 group = 2 if kind == "collective-permute" else _group(line, devices)
                 if group > 1:
                     yield kind, group, _sent(kind, group, size), times
-            inside = list(_inside(line, bodies))
+            # A TPU starts a gather, goes on with it beside products, and ends it: one exchange.
+            if matched[1].startswith("async-collective-done"):
+                continue
+            inside = [called for called in _inside(line, bodies) if not _goes_on(called)]
             turns = _TURNS.search(line) if " while(" in line else None
             for called in inside:
                 found = walk(called, times * (int(turns[1]) if turns else 1))
@@ -91,6 +94,10 @@ def _found(text: str) -> Iterator[tuple[str, int, int, int]]:
                 yield from found
 
     yield from walk(entry, 1)
+
+
+def _goes_on(called: str) -> bool:
+    return called.startswith("async_collective_fusion")
 
 
 def _inside(line: str, bodies: dict[str, list[str]]) -> Iterator[str]:

@@ -37,10 +37,10 @@ def grown(scale: Scale, chip: str, reference: str, topology: str) -> Scale | Non
     now, then = devices_of(chip, topology), devices_of(chip, reference)
     if train.sequence > 1:
         sequence, odd = divmod(train.sequence * now, then)
-        target, rest = divmod(scale.target * now, then)
+        length, rest = divmod((scale.source + scale.target) * now, then)
         if odd or rest or sequence < 1:
             return None
-        return replace(resized(scale, sequence=sequence), target=target)
+        return replace(resized(scale, sequence=sequence), target=length - scale.source)
     batch, rest = divmod(train.batch_size * now, then)
     if rest or batch < 1 or now % train.tensor:
         return None

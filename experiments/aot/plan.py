@@ -26,6 +26,10 @@ from experiments.training.step import TrainState, initialise, make_train_step
 
 DAY = 24 * 60 * 60
 
+_OPTIONS = {"tpu": {"xla_jf_spmd_threshold_for_windowed_einsum_mib": "1000000"}}
+"""Gathers stay gathers instead of becoming loops around each product: as many bytes, but they can
+be counted, and compiling takes a fraction of the time."""
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -145,7 +149,7 @@ def plan(scale: Scale, chip: str, topology: str) -> Plan:
     batch = jax.tree.map(lambda x: _there(x, machine.rows), _batch(scale))
     traced = step.trace(state, batch)  # type: ignore[attr-defined]
     lowered = traced.lower(lowering_platforms=(CHIPS[chip].platform,))
-    held, way, exchanges = _compiled(lowered, (state, batch))
+    held, way, exchanges = _compiled(lowered, (state, batch), CHIPS[chip].platform)
     forward = product_flops(_forward(config, scale), params, _batch(scale))
     again = getattr(config.model, "remat", "none") == "full"
     sheet, count = SHEETS[chip], len(devices)
@@ -170,13 +174,15 @@ def plan(scale: Scale, chip: str, topology: str) -> Plan:
     )
 
 
-def _compiled(lowered: jax.stages.Lowered, given: PyTree) -> tuple[int, int, list[Collective]]:
+def _compiled(
+    lowered: jax.stages.Lowered, given: PyTree, platform: str
+) -> tuple[int, int, list[Collective]]:
     """Bytes of arguments and of temporaries on a device, and what devices send each other.
 
     A program that the compiler gives up on for its memory has no exchanges to be told.
     """
     try:
-        compiled = lowered.compile()
+        compiled = lowered.compile(_OPTIONS.get(platform))
     except jax.errors.JaxRuntimeError as error:
         held = sum(
             math.prod(x.sharding.shard_shape(x.shape)) * x.dtype.itemsize
@@ -217,7 +223,7 @@ def resized(scale: Scale, **train: int) -> Scale:
     return replace(scale, config=config)
 
 
-def _there(leaf: jax.ShapeDtypeStruct, sharding: jax.sharding.Sharding) -> jax.ShapeDtypeStruct:
+def _there(leaf: Any, sharding: jax.sharding.Sharding) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
 
 

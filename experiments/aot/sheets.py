@@ -13,7 +13,7 @@ class Sheet:
 
     flops: float
     """A second, bfloat16, dense."""
-    memory: float
+    memory: int
     """Bytes of main memory."""
     bandwidth: float
     """Bytes a second, of main memory."""
@@ -35,6 +35,6 @@ SHEETS = {
     "v6e": Sheet(918e12, 32 * 2**30, 1640e9, 400e9 / 2, 1, _CLOUD),
     "tpu7x": Sheet(2307e12, 192 * 2**30, 7380e9, 1200e9 / 2, 2, _CLOUD),
     "h100": Sheet(989e12, 84942979072, 3352e9, 900e9 / 2, 1, _NVIDIA),
-    "h200": Sheet(989e12, 141e9, 4800e9, 900e9 / 2, 1, _NVIDIA),
+    "h200": Sheet(989e12, 141 * 10**9, 4800e9, 900e9 / 2, 1, _NVIDIA),
 }
 """By name, those of `experiments.chips.CHIPS` among them."""

@@ -129,4 +129,4 @@ def _decoder(
             sequence=sequence,
         ),
     )
-    return Scale(config, 1, context, vocabulary)
+    return Scale(config, 1, context - 1, vocabulary)  # with what stands for the empty source

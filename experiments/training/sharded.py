@@ -9,6 +9,7 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import jax
 import numpy as np
@@ -61,7 +62,7 @@ class Sharded(Machine):
         """How a tree of arrays or shapes lies on the mesh, by the rules."""
         sizes = dict(zip(AXES, self.sizes, strict=True))
 
-        def of(path: tuple, leaf: jax.Array) -> NamedSharding:
+        def of(path: tuple, leaf: Any) -> NamedSharding:
             name = jax.tree_util.keystr(path, simple=True, separator="/")
             return NamedSharding(self.mesh, cut(name, leaf.shape, self.rules, sizes))
 

@@ -1,4 +1,4 @@
-"""`python -m tests.attn.ringed {some,all}`, with 8 devices: fails if a ring changes what attention is."""
+"""`python -m tests.attn.ringed {some,all}`, with 8 devices: fails if a ring changes the op."""
 
 import itertools
 import sys
@@ -88,14 +88,14 @@ def check(case, devices, balanced, dtype):
 
     def ring(query, key, value, described):
         score, mods, mask = described
-        kinds = dict(score=score, mods=mods, mask=mask, return_lse=True)
+        kinds = {"score": score, "mods": mods, "mask": mask, "return_lse": True}
         return ring_attention(
             query, key, value, axis_name="ring", balanced=balanced, backend="xla", **kinds
         )
 
     def plain(query, key, value, described):
         score, mods, mask = described
-        kinds = dict(score=score, mods=mods, mask=mask, return_lse=True)
+        kinds = {"score": score, "mods": mods, "mask": mask, "return_lse": True}
         return attn.attention(query, key, value, backend="reference", **kinds)
 
     mesh = Mesh(np.array(jax.devices()[:devices]), ("ring",))
