@@ -79,7 +79,7 @@ def data_parallel():
 
 
 def test_a_ring_sends_keys_and_values_round_and_takes_no_more_memory_for_it():
-    found = processes.run(rings, (2, 8), devices=DEVICES)
+    found = processes.run(rings, (4, 8), devices=DEVICES)
     for devices, (forward, both, _) in found.items():
         # Keys and values of 256 tokens, 4 heads of 16 numbers, and the tokens' positions.
         part = 2 * 256 * 4 * 16 * 4
