@@ -3,6 +3,7 @@
 
 set -euo pipefail
 
+# shellcheck disable=SC2034 # whoever sources this uses it
 PREEMPTED=42 # what a run exits with when it was told to stop and has saved everything
 
 dry_run=false
@@ -38,6 +39,7 @@ value() { # FLAG COUNT: refuses a flag at the end of the line
 
 # The flags that every script has; sets `taken` to how many words it was, 0 if none of them.
 common_flag() {
+  # shellcheck disable=SC2034
   taken=0
   case $1 in
     --dry-run) dry_run=true taken=1 ;;

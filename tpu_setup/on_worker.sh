@@ -27,7 +27,7 @@ install() { # [SHARE]
     .venv/bin/pip install --quiet "$(echo dist/attn-*.whl)[tpu,experiments]"
     printf '%s\n' "$wanted" >.venv/installed
   fi
-  .venv/bin/python tpu_setup/check_devices.py --local
+  .venv/bin/python -m tpu_setup.check_devices --local
 }
 
 run() { # RUN COMMAND...
@@ -37,6 +37,7 @@ run() { # RUN COMMAND...
   if ! { [ -f "$state/pid" ] && kill -0 "$(cat "$state/pid")" 2>/dev/null; }; then
     rm -f "$state/code"
     # On its own, so that it outlives the connection that started it.
+    # shellcheck disable=SC2016 # that shell's variables, not this one's
     setsid nohup bash -c 'state=$1; shift; "$@"; echo $? >"$state/code.new"
       mv "$state/code.new" "$state/code"' attn "$state" "$@" >"$state/log" 2>&1 </dev/null &
     echo $! >"$state/pid"
