@@ -38,8 +38,8 @@ value() { # FLAG COUNT: refuses a flag at the end of the line
 }
 
 # The flags that every script has; sets `taken` to how many words it was, 0 if none of them.
+# shellcheck disable=SC2034 # its callers read it
 common_flag() {
-  # shellcheck disable=SC2034
   taken=0
   case $1 in
     --dry-run) dry_run=true taken=1 ;;
