@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -59,8 +60,8 @@ GCLOUD = "gcloud compute tpus"
 WHERE = "--zone=us-west4-a"
 SSH = (
     f"{GCLOUD} tpu-vm ssh first --worker=all "
-    "--command=bash\\ attn/tpu_setup/on_worker.sh\\ run\\ base\\ .venv/bin/python\\ -m\\ experiments"
-    "\\ train\\ pronunciation-transformer\\ --train.seed\\ 7"
+    "--command=bash\\ attn/tpu_setup/on_worker.sh\\ run\\ base\\ .venv/bin/python\\ -m"
+    "\\ experiments\\ train\\ pronunciation-transformer\\ --train.seed\\ 7"
     f'\\ --folder\\ \\"\\$HOME/attn-runs/base\\" {WHERE}\n'
 )
 CREATE = (
@@ -207,8 +208,6 @@ def test_devices_are_checked():
         "JAX_PLATFORMS": "cpu",
         "XLA_FLAGS": "--xla_force_host_platform_device_count=8",
     }
-    import sys
-
     done = subprocess.run(
         [sys.executable, "-m", "tpu_setup.check_devices", "--local", "--seconds", "0.01"],
         cwd=ROOT,
