@@ -23,7 +23,7 @@ from experiments.training.journal import errors_noted
 from experiments.training.loop import Summary, train
 from experiments.training.restore import Trained, load_best
 
-TEST, ALIGNMENTS = "test.json", "alignments.json"
+TEST, ALIGNMENTS = files.TEST, "alignments.json"
 SHOWN = 6
 """Test items whose alignments are kept for the report."""
 

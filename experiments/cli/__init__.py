@@ -14,10 +14,12 @@ from experiments.cli.evaluate import run_eval
 from experiments.cli.generate import run_generate
 from experiments.cli.parsing import USAGE
 from experiments.cli.report import run_report
+from experiments.cli.status import run_status
 from experiments.cli.train import run_train
 from experiments.cli.translate import run_translate
 from experiments.errors import InputError, expect_known
 from experiments.hosts import INTERRUPTED, STOPPED
+from experiments.secrets import redacted
 
 COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "compare": run_compare,
@@ -26,6 +28,7 @@ COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "translate": run_translate,
     "generate": run_generate,
     "report": run_report,
+    "status": run_status,
     "ablate": run_ablate,
     "bench": run_bench,
 }
@@ -72,7 +75,7 @@ def main(arguments: list[str]) -> int:
 def _plain(error: object) -> str:
     from rich.markup import escape
 
-    return escape(str(error))
+    return escape(redacted(str(error)))
 
 
 def _command(arguments: list[str]) -> tuple[Callable[[list[str]], None], list[str]]:

@@ -22,6 +22,8 @@ from experiments.errors import InputError
 CONFIG = "config.json"
 SUMMARY = "summary.json"
 METRICS = "metrics.jsonl"
+TEST = "test.json"
+"""Scores on the test split, once it is evaluated."""
 CHECKPOINTS = "checkpoints"
 TOKENIZERS = "tokenizer"
 """Made before training: the task reads it."""
