@@ -11,6 +11,7 @@ from experiments.cli.ablate import run_ablate
 from experiments.cli.bench import run_bench
 from experiments.cli.compare import run_compare
 from experiments.cli.evaluate import run_eval
+from experiments.cli.faults import run_faults
 from experiments.cli.generate import run_generate
 from experiments.cli.parsing import USAGE
 from experiments.cli.report import run_report
@@ -31,6 +32,7 @@ COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "status": run_status,
     "ablate": run_ablate,
     "bench": run_bench,
+    "faults": run_faults,
 }
 
 
