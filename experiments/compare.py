@@ -59,7 +59,7 @@ def compare(contest: Contest, console: Console) -> Path:
                 model=models[name],
                 train=replace(contest.base.train, seed=seed),
             )
-            train_run(config, task, folder, console)
+            train_run(config, task, folder, console, contest.command)
             with console.status(f"{folder.name}: test split"):
                 evaluation = test_run(folder, task)
             runs.append((name, seed, evaluation))

@@ -19,10 +19,11 @@ from experiments.evaluation.outcome import Evaluation
 from experiments.evaluation.translate import Translator
 from experiments.tasks import Task
 from experiments.training import folder as files
+from experiments.training.journal import errors_noted
 from experiments.training.loop import Summary, train
 from experiments.training.restore import Trained, load_best
 
-TEST, ALIGNMENTS = "test.json", "alignments.json"
+TEST, ALIGNMENTS = files.TEST, "alignments.json"
 SHOWN = 6
 """Test items whose alignments are kept for the report."""
 
@@ -43,11 +44,21 @@ def sized(config: Config, task: Task) -> Config:
         raise InputError(str(error)) from error
 
 
-def train_run(config: Config, task: Task, folder: Path, console: Console) -> Summary:
-    """Trains to the end, from wherever the folder's run stands."""
+def train_run(
+    config: Config, task: Task, folder: Path, console: Console, command: str = ""
+) -> Summary:
+    """Trains to the end, from wherever the folder's run stands.
+
+    Args:
+        config: of the run.
+        task: what it learns.
+        folder: of the run.
+        console: where progress is shown.
+        command: how to make it again, kept with the run.
+    """
     if jax.process_index() == 0:
         task.save(folder)
-    return train(sized(config, task), task, folder, console=console)
+    return train(sized(config, task), task, folder, console=console, command=command)
 
 
 def load_run(folder: Path) -> tuple[Trained, Task]:
@@ -70,14 +81,10 @@ def test_run(folder: Path, task: Task) -> Evaluation:
     config = files.read_config(folder)
     if path.exists():
         return Evaluation.from_json(json.loads(path.read_text("utf-8")))
-    trained = load_best(folder, task.source.size, task.target.size)
-    evaluation = Evaluator(trained.graphdef, task, config.search).evaluate(trained.params, "test")
-    if jax.process_index() > 0:  # all hosts score, the first one keeps
-        return evaluation
-    if task.searched:
-        _keep_alignments(folder, trained, task, evaluation, config.search)
-    keep_heads(folder, trained.graphdef, trained.params, task, config.search)
-    files.write_json(path, evaluation.to_json())
+    with errors_noted(folder):
+        evaluation = _test(folder, task, config.search)
+        if jax.process_index() == 0:  # all hosts score, the first one keeps
+            files.write_json(path, evaluation.to_json())
     return evaluation
 
 
@@ -103,6 +110,16 @@ def run_record(folder: Path, label: str, seed: int, evaluation: Evaluation) -> d
         "decoding": evaluation.decoding,
         "attends": (folder / ALIGNMENTS).exists(),
     }
+
+
+def _test(folder: Path, task: Task, search: SearchConfig) -> Evaluation:
+    trained = load_best(folder, task.source.size, task.target.size)
+    evaluation = Evaluator(trained.graphdef, task, search).evaluate(trained.params, "test")
+    if jax.process_index() == 0:
+        if task.searched:
+            _keep_alignments(folder, trained, task, evaluation, search)
+        keep_heads(folder, trained.graphdef, trained.params, task, search)
+    return evaluation
 
 
 def _keep_alignments(

@@ -26,7 +26,9 @@ from experiments.training.step import TrainState, initialise, make_train_step
 
 DAY = 24 * 60 * 60
 
-_OPTIONS = {"tpu": {"xla_jf_spmd_threshold_for_windowed_einsum_mib": "1000000"}}
+_OPTIONS: dict[str, dict[str, str | bool]] = {
+    "tpu": {"xla_jf_spmd_threshold_for_windowed_einsum_mib": "1000000"}
+}
 """Gathers stay gathers instead of becoming loops around each product: as many bytes, but they can
 be counted, and compiling takes a fraction of the time."""
 

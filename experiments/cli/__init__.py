@@ -12,13 +12,16 @@ from experiments.cli.aot import run_aot
 from experiments.cli.bench import run_bench
 from experiments.cli.compare import run_compare
 from experiments.cli.evaluate import run_eval
+from experiments.cli.faults import run_faults
 from experiments.cli.generate import run_generate
 from experiments.cli.parsing import USAGE
 from experiments.cli.report import run_report
+from experiments.cli.status import run_status
 from experiments.cli.train import run_train
 from experiments.cli.translate import run_translate
 from experiments.errors import InputError, expect_known
 from experiments.hosts import INTERRUPTED, STOPPED
+from experiments.secrets import redacted
 
 COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "compare": run_compare,
@@ -27,9 +30,11 @@ COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "translate": run_translate,
     "generate": run_generate,
     "report": run_report,
+    "status": run_status,
     "ablate": run_ablate,
     "bench": run_bench,
     "aot": run_aot,
+    "faults": run_faults,
 }
 
 
@@ -74,7 +79,7 @@ def main(arguments: list[str]) -> int:
 def _plain(error: object) -> str:
     from rich.markup import escape
 
-    return escape(str(error))
+    return escape(redacted(str(error)))
 
 
 def _command(arguments: list[str]) -> tuple[Callable[[list[str]], None], list[str]]:

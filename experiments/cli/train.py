@@ -1,5 +1,6 @@
 """`train`: one named experiment."""
 
+import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
@@ -44,6 +45,7 @@ def run_train(arguments: list[str]) -> None:
 
     console = Console(quiet=jax.process_index() > 0)
     task = tasks.load(asked.config.task, asked.folder)
-    train_run(asked.config, task, asked.folder, console)
+    command = shlex.join(["python", "-m", "experiments", "train", *arguments])
+    train_run(asked.config, task, asked.folder, console, command)
     print_scores(console, test_run(asked.folder, task), "test")
     console.print(f"run: {asked.folder}", soft_wrap=True)

@@ -8,7 +8,8 @@ from typing import Any
 
 from experiments.errors import InputError
 from experiments.reports.results import Results, Run, check_run, validate
-from experiments.reports.schema import check, field, read_json, read_json_lines
+from experiments.reports.schema import check, described, field, read_json, read_json_lines
+from experiments.training.journal import launches
 
 
 @dataclass(frozen=True)
@@ -124,7 +125,32 @@ def _results_of_run(folder: Path) -> Results:
         str(folder),
     )
     task = field(field(config, "task", dict, "config.json"), "name", str, "config.json: task")
-    return Results(task, {}, {}, "", "", (run,), ())
+    return Results(task, *_provenance(folder), (run,), ())
+
+
+def _provenance(folder: Path) -> tuple[dict[str, str], dict[str, str], str, str]:
+    """A run's hardware, versions, command and date; of several launches, all that differ."""
+    found, where = launches(folder), f"{folder}: launch"
+    hardware, versions = (
+        _joined([described(launch, name, where) for launch in found])
+        for name in ("hardware", "versions")
+    )
+    commands = [field(launch, "command", str, where) for launch in found]
+    dates = [field(launch, "time", str, where)[:10] for launch in found]
+    return hardware, versions, commands[-1] if commands else "", " to ".join(_ends(dates))
+
+
+def _joined(found: list[dict[str, str]]) -> dict[str, str]:
+    names = dict.fromkeys(name for each in found for name in each)
+    return {
+        name: ", then ".join(dict.fromkeys(each[name] for each in found if name in each))
+        for name in names
+    }
+
+
+def _ends(dates: list[str]) -> list[str]:
+    """The first and the last, once if they are one."""
+    return list(dict.fromkeys([*dates[:1], *dates[-1:]]))
 
 
 def _read_run(folder: Path) -> RunFiles:

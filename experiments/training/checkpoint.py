@@ -214,6 +214,18 @@ def steps_in(folder: Path) -> list[int]:
     return sorted(int(entry.name) for entry in folder.iterdir() if entry.name.isdecimal())
 
 
+def arrays_in(folder: Path, step: int) -> Arrays:
+    """The arrays of a checkpoint by their names.
+
+    Raises:
+        InputError: it is not there, or damaged.
+    """
+    try:
+        return _read(folder, step, "state")["state"]
+    except DamagedError as error:
+        raise InputError(f"checkpoint {folder / str(step)} cannot be read: {error}") from error
+
+
 def digest(arrays: Mapping[str, np.ndarray], signed: Mapping[str, Any]) -> str:
     """SHA-256 over every array's name, dtype, shape and bytes, and over the JSON beside them."""
 

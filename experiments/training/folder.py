@@ -9,10 +9,11 @@ import fcntl
 import json
 import os
 import re
+import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, TextIO, get_args
 
 from attn.models import ModelConfig
 from experiments.config import Config, OptimizerConfig, SearchConfig, TaskConfig, TrainConfig
@@ -21,10 +22,15 @@ from experiments.errors import InputError
 CONFIG = "config.json"
 SUMMARY = "summary.json"
 METRICS = "metrics.jsonl"
+TEST = "test.json"
+"""Scores on the test split, once it is evaluated."""
 CHECKPOINTS = "checkpoints"
 TOKENIZERS = "tokenizer"
 """Made before training: the task reads it."""
 PROFILE = "profile"
+LAUNCHES = "launches.jsonl"
+ERRORS = "errors"
+"""Of each host: `errors-HOST.jsonl`."""
 LOCK = ".lock"
 NEW = ".new"
 
@@ -74,12 +80,19 @@ def claimed(folder: Path, config: Mapping[str, Any], primary: bool = True) -> It
         folder.mkdir(parents=True, exist_ok=True)
         lock = open(folder / LOCK, "a")  # noqa: SIM115
     with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise InputError(f"{folder} is in use: another process is training in it") from error
+        if not _locks(lock, fcntl.LOCK_EX):
+            raise InputError(f"{folder} is in use: another process is training in it")
         _settle_config(folder, config)
         yield
+
+
+def in_use(folder: Path) -> bool:
+    """Whether a process trains in a folder."""
+    path = folder / LOCK
+    if not path.exists():
+        return False
+    with open(path) as lock:
+        return not _locks(lock, fcntl.LOCK_SH, tries=1)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -123,7 +136,18 @@ def read_config(folder: Path) -> Config:
         InputError: there is none, or this version cannot read it.
     """
     path = folder / CONFIG
-    value = _read_config_json(path)
+    try:
+        return _config(_read_config_json(path))
+    except (KeyError, TypeError) as error:
+        raise InputError(f"{path} is not a configuration of this version: {error}") from error
+
+
+def _config(value: Mapping[str, Any]) -> Config:
+    """The configuration in JSON; fields younger than it are at their defaults.
+
+    Raises:
+        KeyError, TypeError: it is none of this version.
+    """
     models = {model.name: model for model in get_args(ModelConfig)}
     sections = {
         "task": TaskConfig,
@@ -131,21 +155,34 @@ def read_config(folder: Path) -> Config:
         "train": TrainConfig,
         "search": SearchConfig,
     }
-    try:
-        model = dict(value.pop("model"))
-        found = {
-            name: sections[name](**field) if name in sections else field
-            for name, field in value.items()
-        }
-        return Config(model=models[model.pop("name")](**model), **found)
-    except (KeyError, TypeError) as error:
-        raise InputError(f"{path} is not a configuration of this version: {error}") from error
+    model = dict(value["model"])
+    found = {
+        name: sections[name](**field) if name in sections else field
+        for name, field in value.items()
+        if name != "model"
+    }
+    return Config(model=models[model.pop("name")](**model), **found)
+
+
+def _locks(lock: TextIO, kind: int, tries: int = 5) -> bool:
+    """Takes a lock until the file is closed; False where another process keeps it.
+
+    Who asks whether a folder is in use holds its lock for an instant, hence a few tries.
+    """
+    for number in range(tries):
+        try:
+            fcntl.flock(lock, kind | fcntl.LOCK_NB)
+            return True
+        except OSError:
+            if number < tries - 1:
+                time.sleep(0.05)
+    return False
 
 
 def _settle_config(folder: Path, config: Mapping[str, Any]) -> None:
     path = folder / CONFIG
     if not path.exists():
-        own = (LOCK, CONFIG, TOKENIZERS)
+        own = (LOCK, CONFIG, TOKENIZERS, ERRORS)
         names = sorted(entry.name for entry in folder.iterdir())
         foreign = [name for name in names if not name.startswith(own)]
         if foreign:
@@ -155,7 +192,11 @@ def _settle_config(folder: Path, config: Mapping[str, Any]) -> None:
             )
         write_json(path, config)
         return
-    theirs = _flat(_read_config_json(path))
+    value = _read_config_json(path)
+    # A field that this version has and the folder's did not is at its default there.
+    with suppress(KeyError, TypeError):
+        value = json.loads(json.dumps(config_to_json(_config(value))))
+    theirs = _flat(value)
     # Through JSON, as the file went, so that tuples and lists compare equal.
     ours = _flat(json.loads(json.dumps(config)))
     lines = [

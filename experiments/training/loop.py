@@ -28,6 +28,7 @@ from experiments.training import folder as files
 from experiments.training import optimizer
 from experiments.training.checkpoint import Checkpoints, best_step
 from experiments.training.errors import DivergedError
+from experiments.training.journal import errors_noted, note_launch
 from experiments.training.profile import Profile
 from experiments.training.progress import Display
 from experiments.training.sharded import machine_of
@@ -70,7 +71,9 @@ class Totals:
     """`seconds` at the last line."""
 
 
-def train(config: Config, task: Task, folder: Path, *, console: Console | None = None) -> Summary:
+def train(
+    config: Config, task: Task, folder: Path, *, console: Console | None = None, command: str = ""
+) -> Summary:
     """Trains a model in a run's folder, from the start or from where it was stopped.
 
     Args:
@@ -80,6 +83,7 @@ def train(config: Config, task: Task, folder: Path, *, console: Console | None =
         folder: new, empty but for the tokenizer, or of a run with the same configuration. If that
             run is finished, nothing is done.
         console: where progress is shown (None: standard error).
+        command: how to make it again, kept with the run.
 
     Raises:
         InputError: numbers that cannot be, a folder that is another run's or in use, a disk that
@@ -88,10 +92,13 @@ def train(config: Config, task: Task, folder: Path, *, console: Console | None =
         Interrupted: SIGTERM or SIGINT came; a checkpoint is written.
     """
     _check(config, task)
-    with files.claimed(folder, files.config_to_json(config), primary=jax.process_index() == 0):
+    primary = jax.process_index() == 0
+    with files.claimed(folder, files.config_to_json(config), primary), errors_noted(folder):
         summary = folder / files.SUMMARY
         if summary.exists():
             return Summary(**json.loads(summary.read_text("utf-8")))
+        if primary:
+            note_launch(folder, command)
         return _Run(config, task, folder, console or Console(stderr=True)).finish()
 
 

@@ -12,9 +12,9 @@ from attn.models import DecoderConfig
 from attn.ring import ring_attention
 from experiments.aot.collectives import collectives, sent_bytes
 from experiments.config import Config, TrainConfig
+from experiments.faults import processes
 from experiments.training.sharded import machine_of
 from experiments.training.step import initialise, make_train_step
-from tests.experiments.training import processes
 from tests.experiments.training.toy import rows
 
 DEVICES = 8

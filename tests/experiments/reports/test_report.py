@@ -174,6 +174,25 @@ def test_a_single_run(small: Path) -> None:
     assert not page.has("What else differed")
 
 
+def test_a_single_run_tells_of_its_launches(small: Path) -> None:
+    run = small / "rnnsearch-seed0"
+    for day, cores in (("2026-01-01", "2"), ("2026-01-03", "8")):
+        with open(run / "launches.jsonl", "a") as file:
+            launch = {
+                "time": f"{day}T10:00:00.000+00:00",
+                "command": "python -m experiments train <b>",
+                "hardware": {"cores": cores},
+                "versions": {"jax": "0.10.2"},
+            }
+            file.write(json.dumps(launch) + "\n")
+    page = _read(write_report(run).parent)
+    assert not page.has("not recorded in a run's folder")
+    assert page.has("python -m experiments train <b>")  # as text: it is escaped
+    assert page.has("2026-01-01 to 2026-01-03")
+    assert page.has("cores: 2, then 8")
+    assert page.has("jax 0.10.2")
+
+
 def test_a_step_logged_twice_counts_once_and_pages_repeat_exactly(small: Path) -> None:
     before = write_report(small).read_text()
     path = small / "rnnsearch-seed0" / "metrics.jsonl"

@@ -14,6 +14,7 @@ from experiments.errors import InputError
 from experiments.training.folder import (
     claimed,
     config_to_json,
+    in_use,
     keep_lines,
     read_config,
     write_json,
@@ -52,13 +53,30 @@ def test_another_configuration_is_refused_with_what_differs(tmp_path):
     assert read_config(tmp_path) == Config()
 
 
-def test_a_field_that_was_not_there_is_named(tmp_path):
+def test_a_field_younger_than_the_folder_counts_as_its_default(tmp_path):
     make(tmp_path, Config())
     value = config_to_json(Config())
     del value["train"]["keep"]
     (tmp_path / "config.json").write_text(json.dumps(value))
-    with pytest.raises(InputError, match=r"train\.keep: 'not there' there, 3 now"):
+    make(tmp_path, Config())
+    with pytest.raises(InputError, match=r"train\.keep: 3 there, 4 now"):
+        make(tmp_path, Config(train=TrainConfig(keep=4)))
+
+
+def test_a_field_that_is_gone_is_named(tmp_path):
+    make(tmp_path, Config())
+    value = config_to_json(Config())
+    value["train"]["old"] = 1
+    (tmp_path / "config.json").write_text(json.dumps(value))
+    with pytest.raises(InputError, match=r"train\.old: 1 there, 'not there' now"):
         make(tmp_path, Config())
+
+
+def test_whether_a_process_trains_in_a_folder(tmp_path):
+    assert not in_use(tmp_path)
+    with claimed(tmp_path, config_to_json(Config())):
+        assert in_use(tmp_path)
+    assert not in_use(tmp_path)
 
 
 def test_a_folder_in_use_is_refused(tmp_path):

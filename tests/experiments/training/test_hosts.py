@@ -8,7 +8,7 @@ import time
 import numpy as np
 import pytest
 
-from tests.experiments.training import processes
+from experiments.faults import processes
 from tests.experiments.training.toy_run import INTERRUPTED, outcome, toy_run
 
 DEVICES = 4

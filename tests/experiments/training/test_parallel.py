@@ -6,8 +6,8 @@ import pytest
 
 from attn.models import TransformerConfig
 from experiments.errors import InputError
+from experiments.faults import processes
 from experiments.training.parallel import Machine
-from tests.experiments.training import processes
 from tests.experiments.training.toy import VOCABULARY, ToyConfig, rows
 
 ROWS, STEPS = 16, 4

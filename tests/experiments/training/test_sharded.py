@@ -11,10 +11,10 @@ from jax.sharding import PartitionSpec
 from attn.models import DecoderConfig, RNNSearchConfig, TransformerConfig
 from experiments.config import Config, OptimizerConfig, TrainConfig
 from experiments.errors import InputError
+from experiments.faults import processes
 from experiments.training.rules import TRANSFORMER, cut
 from experiments.training.sharded import machine_of
 from experiments.training.step import initialise, make_train_step
-from tests.experiments.training import processes
 from tests.experiments.training.toy import VOCABULARY, rows
 
 ROWS, STEPS = 16, 3

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from tests.experiments.training import processes
+from experiments.faults import processes
 from tests.experiments.training.toy_run import (
     DIVERGED,
     INTERRUPTED,

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from tests.experiments.training.processes import cache_compilations
+from experiments.faults.processes import cache_compilations
 
 DIVERGED, INTERRUPTED, REFUSED = 30, 42, 2
 

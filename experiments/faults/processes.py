@@ -1,7 +1,7 @@
 """Fresh processes for what must happen in one: many devices, signals, sudden death.
 
-A fork server imports everything once, without the run-time checks of annotations, so a process
-starts in no time and may train the toy model. Nothing but its own process has touched a device.
+A fork server imports everything once, without the run-time checks of annotations that tests have,
+so a process starts in no time. Nothing but its own process has touched a device.
 """
 
 import multiprocessing
@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 SERVER = multiprocessing.get_context("forkserver")
-SERVER.set_forkserver_preload(["tests.experiments.training.processes_preload"])
+SERVER.set_forkserver_preload(["experiments.faults.preload"])
 
 
 def run(function: Any, *args: Any, devices: int = 1) -> Any:
-    """What a function of a test module returns in a fresh process with so many devices."""
+    """What a module's function returns in a fresh process with so many devices."""
     with ProcessPoolExecutor(
         1, mp_context=SERVER, initializer=prepare, initargs=(devices,)
     ) as pool:
@@ -31,6 +31,7 @@ def start(function: Any, *args: Any) -> BaseProcess:
 
 
 def prepare(devices: int) -> None:
+    """Before JAX starts: so many devices where there is only a CPU."""
     os.environ["XLA_FLAGS"] = f"--xla_force_host_platform_device_count={devices}"
 
 
@@ -40,7 +41,7 @@ def _prepared(function: Any, *args: Any) -> None:
 
 
 def cache_compilations(folder: Path) -> None:
-    """Lets the processes of one test share what they compile."""
+    """Lets processes share what they compile."""
     import jax
 
     jax.config.update("jax_compilation_cache_dir", str(folder))
