@@ -7,6 +7,7 @@ from attn.errors import Unsupported
 from attn.functional import attention, attention_weights, dot_product_attention
 from attn.masks import Causal, Dense, Lengths, Local, Prefix, Segments, Window
 from attn.mods import ALiBi, Bias, Mod, RelativeBias, SoftCap
+from attn.ring import ring_attention
 from attn.scores import Additive, Concat, Dot, General, Location
 from attn.weightings import Dropout, Gaussian
 
@@ -42,6 +43,7 @@ __all__ = [
     "masks",
     "mods",
     "positions",
+    "ring_attention",
     "scores",
     "weightings",
 ]

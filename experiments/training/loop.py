@@ -94,6 +94,8 @@ def train(
     _check(config, task)
     primary = jax.process_index() == 0
     with files.claimed(folder, files.config_to_json(config), primary), errors_noted(folder):
+        if jax.process_count() > 1:  # the others must not write before the first has claimed it
+            multihost_utils.sync_global_devices(f"{folder} is claimed")
         summary = folder / files.SUMMARY
         if summary.exists():
             return Summary(**json.loads(summary.read_text("utf-8")))
