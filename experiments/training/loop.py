@@ -15,6 +15,7 @@ from typing import Any
 
 import jax
 from flax import nnx
+from jax.experimental import multihost_utils
 from rich.console import Console
 
 from attn.models import count_parameters
