@@ -1,5 +1,6 @@
 """Puts every fault in and tells what came of it."""
 
+import os
 import random
 import shlex
 import time
@@ -64,6 +65,8 @@ def put_in(asked: Faults, console: Console) -> list[Tally]:
         asked.folder.mkdir(parents=True, exist_ok=True)
         if any(asked.folder.iterdir()):
             raise InputError(f"folder: {asked.folder} holds files; expected a new or empty one")
+    # Who is killed leaves semaphores behind; Python clears them away, and need not tell.
+    os.environ.setdefault("PYTHONWARNINGS", "ignore:resource_tracker")
     folder = asked.folder.absolute()
     whole = folder / "undisturbed"
     with console.status("a run without faults"):

@@ -16,46 +16,30 @@ from experiments.faults.outcome import outcome
 from experiments.training import folder as files
 from experiments.training.checkpoint import steps_in
 
-LIMIT = 300
+LIMIT = 300.0
 """Seconds that anything may take, on a machine that is busy with other things."""
 
 EXPERIMENT = "reverse-seq2seq"
-_FLAGS = [
-    "--task.length",
-    "5",
-    "--task.symbols",
-    "8",
-    "--task.limit",
-    "500",
-    "--task.buckets",
-    "1",
-    "--parameters",
-    "None",
-    "--model.width",
-    "32",
-    "--optimizer.warmup-steps",
-    "5",
-    "--optimizer.ema",
-    "0.9",
-    "--train.batch-size",
-    "8",
-    "--train.examples",
-    "320",
-    "--train.log-every",
-    "4",
-    "--train.evaluate-every",
-    "8",
-    "--train.save-every",
-    "4",
-    "--train.keep",
-    "2",
-    "--search.items",
-    "16",
-    "--search.max-length",
-    "8",
-    "--search.resamples",
-    "20",
-]
+_SETTINGS = {
+    "parameters": None,
+    "task.length": 5,
+    "task.symbols": 8,
+    "task.limit": 500,
+    "task.buckets": 1,
+    "model.width": 32,
+    "optimizer.warmup-steps": 5,
+    "optimizer.ema": 0.9,
+    "train.batch-size": 8,
+    "train.examples": 8 * 48,
+    "train.log-every": 4,
+    "train.evaluate-every": 12,
+    "train.save-every": 6,
+    "train.keep": 2,
+    "search.items": 16,
+    "search.max-length": 8,
+    "search.resamples": 20,
+}
+_FLAGS = [word for name, value in _SETTINGS.items() for word in (f"--{name}", str(value))]
 
 Before = Callable[[Path], None]
 """What a process does before it trains in a folder."""

@@ -11,7 +11,7 @@ from experiments.faults.lost import Tally, expect
 from experiments.hosts import STOPPED
 from experiments.training import folder as files
 
-GRACE = 30
+GRACE = 30.0
 """Seconds until the machine is gone."""
 
 
@@ -22,7 +22,7 @@ def terminated(ground: Ground) -> Tally:
         folder = ground.folder / f"terminated-{number}"
         with tally.trial():
             process = runs.start(folder)
-            runs.wait_for(folder / files.CHECKPOINTS / "8", process)
+            runs.wait_for(folder / files.CHECKPOINTS / "6", process)
             time.sleep(ground.chance.uniform(0, 0.2))
             os.kill(process.pid or 0, signal.SIGTERM)
             code = runs.join(process, GRACE)

@@ -2,7 +2,6 @@ import json
 import logging
 import math
 import shutil
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +9,7 @@ import numpy as np
 import pytest
 
 from experiments.errors import InputError
+from experiments.faults.damage import DAMAGES, files_of, flip, truncate
 from experiments.training.checkpoint import Checkpoints, best, best_step, steps_in
 
 
@@ -39,10 +39,6 @@ def save(folder, nlls, keep=2, first=1):
     for step, nll in enumerate(nlls, first):
         checkpoints.save(step, state(step), {"tokens": 10 * step, "seconds": step / 3}, nll)
     checkpoints.close()
-
-
-def files_of(folder, step):
-    return sorted(path for path in (folder / str(step)).rglob("*") if path.is_file())
 
 
 def test_what_was_saved_comes_back(folder):
@@ -102,19 +98,6 @@ def test_the_state_may_be_donated_once_save_returns(folder):
     jax.block_until_ready(overwrite(now))
     checkpoints.close()
     assert_same(best(folder, state(0)).state, state(7))
-
-
-def truncate(path):
-    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-
-
-def flip(path):
-    data = bytearray(path.read_bytes())
-    data[len(data) // 2] ^= 1
-    path.write_bytes(bytes(data))
-
-
-DAMAGES = {"truncated": truncate, "flipped": flip, "deleted": Path.unlink}
 
 
 # Orbax leaves reads behind when another read of the same checkpoint fails.

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from experiments.faults import processes
-from tests.experiments.training.toy_run import INTERRUPTED, outcome, toy_run
+from experiments.faults.outcome import outcome
+from tests.experiments.training.toy_run import INTERRUPTED, toy_run
 
 DEVICES = 4
 TRAIN = {"examples": 8 * 12, "save_every": 4, "evaluate_every": 6}

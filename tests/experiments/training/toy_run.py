@@ -1,12 +1,10 @@
 """Runs of the toy model, in a process that may be killed."""
 
-import json
 import logging
 import sys
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from rich.console import Console
 
 from experiments.faults.processes import cache_compilations
@@ -49,40 +47,3 @@ def toy_run(folder: Path, changes: dict[str, Any], says: str | None = None) -> N
         print(type(error).__name__, error)
         codes = {DivergedError: DIVERGED, Interrupted: INTERRUPTED, InputError: REFUSED}
         sys.exit(codes[type(error)])
-
-
-def disk_fills(folder: Path, changes: dict[str, Any]) -> None:
-    """A run that can write no file of more than 40 KB from its third checkpoint on."""
-    import resource
-
-    from experiments.training.checkpoint import Checkpoints
-
-    save = Checkpoints.save
-
-    def save_in_little_room(self: Checkpoints, step: int, *args: Any) -> None:
-        if step >= 6:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, resource.RLIM_INFINITY))
-        save(self, step, *args)
-
-    Checkpoints.save = save_in_little_room
-    toy_run(folder, changes)
-
-
-def outcome(folder: Path) -> dict[str, Any]:
-    """All that a run leaves and that is not a time: final state, best step, lines of metrics."""
-    from experiments.training.checkpoint import _read, steps_in
-
-    last = steps_in(folder / "checkpoints")[-1]
-    state = _read(folder / "checkpoints", last, "state")["state"]
-    summary = json.loads((folder / "summary.json").read_text())
-    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    return {
-        "last": last,
-        "state": {name: np.asarray(array).tobytes() for name, array in state.items()},
-        "summary": _timeless(summary),
-        "lines": [_timeless(line) for line in lines],
-    }
-
-
-def _timeless(values: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in values.items() if "second" not in name}
