@@ -25,6 +25,7 @@ from experiments.tasks.task import Task
 from experiments.training import folder as files
 from experiments.training.checkpoint import Checkpoints
 from experiments.training.parallel import Machine
+from experiments.training.sharded import Sharded, machine_of
 from experiments.training.signals import Interrupted, StopRequest
 from experiments.training.step import Metrics, TrainState, TrainStep, initialise, make_train_step
 
@@ -119,6 +120,21 @@ def vmapped(step: TrainStep) -> TrainStep:
     return jax.vmap(step, in_axes=(0, 1))
 
 
+def _machine(config: Config) -> Machine:
+    """That of runs which train together: batches alone are cut.
+
+    Raises:
+        InputError: more is to be.
+    """
+    machine = machine_of(config)
+    if isinstance(machine, Sharded):
+        raise InputError(
+            f"train.fsdp, train.tensor and train.sequence are {machine.sizes[1:]}; expected 1 "
+            "each, as runs that train together lie whole on every device"
+        )
+    return machine
+
+
 class _Runs:
     """Runs that train together, from wherever their folder stands."""
 
@@ -126,7 +142,7 @@ class _Runs:
         config = configs[0]
         self.settings, self.batches = config.train, batches
         self.steps = -(-config.train.examples // config.train.batch_size)
-        self.machine = Machine.of(config.train.parallel)
+        self.machine = _machine(config)
         self.machine.check_divides(config.train.batch_size, config.train.accumulate)
         states = []
         for each in configs:

@@ -9,6 +9,7 @@ import pytest
 from attn.models import Seq2SeqConfig
 from experiments.config import Config, OptimizerConfig, TaskConfig, TrainConfig
 from experiments.errors import InputError
+from experiments.faults import processes
 from experiments.training import together
 from experiments.training.parallel import Machine
 from experiments.training.signals import Interrupted
@@ -87,3 +88,18 @@ def test_runs_that_are_no_one_program_are_refused(tmp_path):
         train_together([first, wider], [reversal()] * 2, tmp_path)
     with pytest.raises(InputError, match="2 different shapes; expected one"):
         train_together([first, second], [reversal(), reversal(train=200)], tmp_path)
+
+
+def test_runs_together_are_not_divided_over_a_mesh():
+    assert processes.run(refused_mesh, devices=2) == (
+        "train.fsdp, train.tensor and train.sequence are (2, 1, 1); expected 1 each, as runs that "
+        "train together lie whole on every device"
+    )
+
+
+def refused_mesh():
+    from experiments.training.together import _machine
+
+    with pytest.raises(InputError) as error:
+        _machine(Config(train=TrainConfig(parallel="jit", fsdp=2)))
+    return str(error.value)
