@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 
 from experiments import tasks
 from experiments.config import Config
@@ -60,7 +61,7 @@ def compare(contest: Contest, console: Console) -> Path:
                 train=replace(contest.base.train, seed=seed),
             )
             train_run(config, task, folder, console, contest.command)
-            with console.status(f"{folder.name}: test split"):
+            with console.status(escape(f"{folder.name}: test split")):
                 evaluation = test_run(folder, task)
             runs.append((name, seed, evaluation))
             records.append(run_record(folder, name, seed, evaluation))
@@ -77,7 +78,10 @@ def compare(contest: Contest, console: Console) -> Path:
     files.write_json(contest.folder / RESULTS, results)
     report = write_report(contest.folder)
     print_table(results, console)
-    console.print(f"{time.perf_counter() - began:,.0f} s in all; report: {report}", soft_wrap=True)
+    console.print(
+        f"{time.perf_counter() - began:,.0f} s in all; report: {escape(str(report))}",
+        soft_wrap=True,
+    )
     return report
 
 

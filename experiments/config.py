@@ -102,6 +102,8 @@ class TrainConfig:
     """Newest checkpoints kept, beside the best."""
     profile: bool = False
     """Leave a trace of steps 10 to 19 in the run's folder, for xprof."""
+    wandb: Literal["offline", "online"] | None = None
+    """Tell Weights & Biases as well; offline keeps it in the run's folder, for `wandb sync`."""
 
 
 @dataclass(frozen=True)

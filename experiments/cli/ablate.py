@@ -94,14 +94,21 @@ def write_ablation(folder: Path) -> Path:
     """The pages of a suite's folder anew; of the published results, RESULTS.md.
 
     Raises:
-        InputError: the folder holds no results.
+        InputError: the folder holds no results, or those of a suite that is not of this code base:
+            no module is imported because a file names it.
     """
     if folder.resolve() == PUBLISHED:
         return _write_table()
     from experiments.ablations.results import read
-    from experiments.ablations.suites import find
+    from experiments.ablations.suites import NAMES, find
 
-    return _write_page(find(read(folder / "results.json").suite), folder)
+    suite = read(folder / "results.json").suite
+    if suite not in NAMES:
+        raise InputError(
+            f"{folder} holds results of {suite!r}, which is not of this code base; the command "
+            "that made them writes their page anew"
+        )
+    return _write_page(find(suite), folder)
 
 
 def _command(suite: str, asked: Ablate) -> str:

@@ -48,4 +48,4 @@ def run_train(arguments: list[str]) -> None:
     command = shlex.join(["python", "-m", "experiments", "train", *arguments])
     train_run(asked.config, task, asked.folder, console, command)
     print_scores(console, test_run(asked.folder, task), "test")
-    console.print(f"run: {asked.folder}", soft_wrap=True)
+    console.print(f"run: {asked.folder}", soft_wrap=True, markup=False)

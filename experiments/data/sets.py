@@ -88,6 +88,10 @@ def make_builder(
     where = {"data_dir": os.fspath(data_dir) if data_dir else None, "file_format": "array_record"}
     if name in BUILDERS:
         return BUILDERS[name](**where, **(settings or {}))
+    if ":" in name.partition("/")[0]:  # a namespace: TFDS would fetch code from there, and run it
+        raise InputError(
+            f"task {name!r} is of a community's namespace; expected one of TFDS itself"
+        )
     importlib.import_module("tensorflow_datasets.translate")  # registers TFDS's translation sets
     try:
         return tfds.builder(name, **where)

@@ -78,7 +78,7 @@ def read_evidence(folder: Path) -> Evidence:
     """
     if (folder / "results.json").exists():
         results = validate(read_json(folder / "results.json", dict))
-        places = {(run.model, run.seed): folder / run.folder for run in results.runs}
+        places = {(run.model, run.seed): _inside(folder, run.folder) for run in results.runs}
     elif (folder / "config.json").exists():
         results = _results_of_run(folder)
         places = {(run.model, run.seed): folder for run in results.runs}
@@ -97,6 +97,18 @@ def read_evidence(folder: Path) -> Evidence:
         missing=tuple(_missing(runs, files)),
         length_unit=_length_unit(files),
     )
+
+
+def _inside(folder: Path, name: str) -> Path:
+    """A run's folder, which the file names and which may come from anywhere.
+
+    Raises:
+        InputError: it is not right in the comparison's.
+    """
+    place = folder / name
+    if place.resolve().parent != folder.resolve():
+        raise InputError(f"results.runs: folder is {name!r}; expected one right in {folder}")
+    return place
 
 
 def _results_of_run(folder: Path) -> Results:

@@ -26,7 +26,7 @@ from experiments.errors import InputError
 from experiments.evaluation.evaluate import Evaluator
 from experiments.tasks.task import Task
 from experiments.training import folder as files
-from experiments.training import optimizer
+from experiments.training import optimizer, tracking
 from experiments.training.checkpoint import Checkpoints, best_step
 from experiments.training.errors import DivergedError
 from experiments.training.journal import errors_noted, note_launch
@@ -143,12 +143,17 @@ class _Run:
         self.totals = Totals() if found is None else Totals(**found.record)
 
         primary = jax.process_index() == 0
-        self.writers = Writers(folder, self.start) if primary else NoWriters()
+        self.writers = self._writers() if primary else NoWriters()
         self.display = Display(
             console if primary else Console(quiet=True), folder.name, self.start, self.steps
         )
         self.pending: tuple[int, Batch, Metrics] | None = None
         self.clock = time.perf_counter()
+
+    def _writers(self) -> Writers:
+        mode, told = self.settings.wandb, files.config_to_json(self.config)
+        tracker = None if mode is None else tracking.Tracking(self.folder, mode, told)
+        return Writers(self.folder, self.start, tracker)
 
     def finish(self) -> Summary:
         """Trains to the end and leaves the summary."""
@@ -309,6 +314,7 @@ def _check(config: Config, task: Task) -> None:
             "expected at least 0 and less than 1"
         )
     optimizer.check(config.optimizer)
+    tracking.check(config.train.wandb)
     machine_of(config).check_divides(config.train.batch_size, config.train.accumulate)
     if config.parameters is not None:
         found = count_parameters(config.model, task.source.size, task.target.size)

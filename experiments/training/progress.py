@@ -4,6 +4,7 @@ import time
 from datetime import timedelta
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 
@@ -31,7 +32,7 @@ class Display:
             transient=True,
             disable=not console.is_terminal,
         )
-        self._task = self._live.add_task(name, total=steps, completed=start, told="")
+        self._task = self._live.add_task(escape(name), total=steps, completed=start, told="")
 
     def __enter__(self) -> "Display":
         self._live.start()
@@ -42,7 +43,7 @@ class Display:
 
     def say(self, text: str) -> None:
         """A line that stays."""
-        self._console.print(f"{self._name}: {text}", highlight=False)
+        self._console.print(f"{self._name}: {text}", highlight=False, markup=False)
 
     def advance(self, step: int) -> None:
         """Moves on to a step."""

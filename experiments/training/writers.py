@@ -1,26 +1,28 @@
-"""The run's numbers, line by line: `metrics.jsonl` and TensorBoard events."""
+"""The run's numbers, line by line: `metrics.jsonl`, TensorBoard events, Weights & Biases."""
 
 import json
 from collections.abc import Mapping
 from pathlib import Path
 
 from experiments.training.folder import METRICS, keep_lines, writing
+from experiments.training.tracking import Tracking
 
 
 class Writers:
-    """Writes to both. Of a run that goes on, lines after the step it goes on from are dropped."""
+    """Writes to all. Of a run that goes on, lines after the step it goes on from are dropped."""
 
-    def __init__(self, folder: Path, step: int):
+    def __init__(self, folder: Path, step: int, tracking: Tracking | None = None):
         """Opens the files.
 
         Args:
             folder: the run's.
             step: steps taken so far.
+            tracking: Weights & Biases, if it is to know.
         """
         # Where PyTorch is installed tensorboardX imports it: seconds, spent when there is need.
         from tensorboardX import SummaryWriter
 
-        self._path = folder / METRICS
+        self._path, self._tracking = folder / METRICS, tracking
         keep_lines(self._path, step)
         with writing(self._path):
             self._lines = open(self._path, "a", encoding="utf-8")  # noqa: SIM115
@@ -36,11 +38,15 @@ class Writers:
             self._lines.flush()
         for name, value in values.items():
             self._events.add_scalar(f"{kind}/{name}", value, step)
+        if self._tracking is not None:
+            self._tracking.write(kind, step, values)
 
     def close(self) -> None:
-        """Flushes and closes both."""
+        """Flushes and closes all."""
         self._lines.close()
         self._events.close()
+        if self._tracking is not None:
+            self._tracking.close()
 
 
 class NoWriters:

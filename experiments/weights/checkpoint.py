@@ -191,6 +191,8 @@ def _read_tensors(folder: Path) -> dict[str, Any]:
     files = [WEIGHTS]
     if (folder / INDEX).exists():
         files = sorted(set(_read_json(folder / INDEX)["weight_map"].values()))
+        if outside := [name for name in files if Path(name).name != name]:
+            raise InputError(f"{folder / INDEX} names {outside[0]!r}; expected files beside it")
     tensors: dict[str, Any] = {}
     for name in files:
         path = folder / name
