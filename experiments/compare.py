@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+import jax
 from rich.console import Console
 from rich.markup import escape
 
@@ -14,7 +15,7 @@ from experiments.configs import model_for
 from experiments.errors import InputError
 from experiments.evaluation.outcome import Evaluation, compare_pairs
 from experiments.machine import hardware, versions
-from experiments.reports import print_table, write_report
+from experiments.reports import REPORT, print_table, write_report
 from experiments.runs import run_record, test_run, train_run
 from experiments.training import folder as files
 
@@ -51,7 +52,6 @@ def compare(contest: Contest, console: Console) -> Path:
     models = {name: model_for(name, contest.base.task) for name in contest.models}
     task = tasks.load(contest.base.task, contest.folder)
     runs: list[tuple[str, int, Evaluation]] = []
-    records = []
     for seed in contest.seeds:
         for name in contest.models:
             folder = contest.folder / f"{name}-seed{seed}"
@@ -64,7 +64,8 @@ def compare(contest: Contest, console: Console) -> Path:
             with console.status(escape(f"{folder.name}: test split")):
                 evaluation = test_run(folder, task)
             runs.append((name, seed, evaluation))
-            records.append(run_record(folder, name, seed, evaluation))
+    if jax.process_index() > 0:  # the first host writes
+        return contest.folder / REPORT
     results = {
         "task": contest.base.task.name,
         "command": contest.command,
@@ -72,7 +73,10 @@ def compare(contest: Contest, console: Console) -> Path:
         "hardware": hardware(),
         "versions": versions(),
         "config": asdict(replace(contest.base, model=models[contest.models[0]])),
-        "runs": records,
+        "runs": [
+            run_record(contest.folder / f"{name}-seed{seed}", name, seed, evaluation)
+            for name, seed, evaluation in runs
+        ],
         "paired": compare_pairs(runs, task.metrics[0], resamples=contest.base.search.resamples),
     }
     files.write_json(contest.folder / RESULTS, results)

@@ -91,6 +91,19 @@ def scheduler(environment: Mapping[str, str]) -> str | None:
     return None
 
 
+def meet(what: str) -> None:
+    """Waits until all processes have come here; alone, does nothing.
+
+    Args:
+        what: is true from here on; the same for all.
+    """
+    import jax
+    from jax.experimental import multihost_utils
+
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices(what)
+
+
 def end(code: int) -> None:
     """Ends the process.
 

@@ -4,6 +4,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+import jax
 from rich.console import Console
 
 from experiments.ablations import work
@@ -12,6 +13,7 @@ from experiments.ablations.spread import Cluster, Order, spread
 from experiments.ablations.statistics import NoScore, Sample, Scores, estimate
 from experiments.ablations.suite import check_seeds
 from experiments.ablations.verdict import decide, rehearse
+from experiments.hosts import meet
 from experiments.machine import hardware, versions
 from experiments.training import folder as files
 
@@ -50,6 +52,7 @@ def ablate(launch: Launch, console: Console) -> dict[str, Any]:
     code = code_version(plan.suite)
     for group in plan.groups:
         work.check_code(plan, group, code)
+    meet(f"{order.folder} is looked at")  # before the first host writes there
     left = [n for n, group in enumerate(plan.groups) if work.read(plan, group)[0] is None]
     if launch.jobs > 1 or launch.cluster != "local":
         with console.status(f"{order.suite}: {len(left)} groups in {launch.jobs} jobs"):
@@ -62,7 +65,8 @@ def ablate(launch: Launch, console: Console) -> dict[str, Any]:
         state = work.failure(plan, group) if told is None else f"{told['seconds']:.0f} s"
         console.print(f"  {number + 1}/{len(plan.groups)} {group.name}: {state}", soft_wrap=True)
     results = gather(plan, code, launch.command)
-    files.write_json(order.folder / RESULTS, results)
+    if jax.process_index() == 0:
+        files.write_json(order.folder / RESULTS, results)
     return results
 
 

@@ -196,7 +196,8 @@ def _settle_x(axes: Axes, plot: Plot, width: float | int) -> None:
             most = max(1, int(fitting.across(plot, width) / _TICK))
             log_ticks(axes.xaxis, places[0], places[-1], most)
     else:
-        axes.xaxis.set_major_locator(MaxNLocator(5))
+        whole = all(float(x).is_integer() for x in places)
+        axes.xaxis.set_major_locator(MaxNLocator(5, integer=whole))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: short(x)))
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 import submitit
+from submitit.core.utils import FailedJobError
 
 from experiments.ablations.plan import Plan, code_version
 from experiments.ablations.suites import find
@@ -53,7 +54,8 @@ def spread(
         settings: submitit's, as "slurm_partition=gpu" and "gpus_per_node=1".
 
     Raises:
-        InputError: no such cluster is here, a setting that submitit does not know, or jobs below 1.
+        InputError: no such cluster is here or it refuses, a setting that submitit does not know, or
+            jobs below 1.
     """
     if jobs < 1:
         raise InputError(f"jobs is {jobs}; expected at least 1")
@@ -61,12 +63,12 @@ def spread(
         executor = submitit.AutoExecutor(folder=order.folder / "jobs", cluster=cluster)
         own = {"timeout_min": 24 * 60, "name": f"ablate-{order.suite}"}
         executor.update_parameters(**own | _parsed(settings))
-    except (RuntimeError, NameError, TypeError) as error:
+        running = [
+            executor.submit(run_groups, order, list(groups[number::jobs]))
+            for number in range(min(jobs, len(groups)))
+        ]
+    except (RuntimeError, NameError, TypeError, FailedJobError) as error:
         raise InputError(f"cluster is {cluster!r}, settings {list(settings)}: {error}") from error
-    running = [
-        executor.submit(run_groups, order, list(groups[number::jobs]))
-        for number in range(min(jobs, len(groups)))
-    ]
     for job in running:
         # A job that dies leaves groups unfinished, which the suite reports; it sinks nothing.
         job.exception()

@@ -16,6 +16,7 @@ from experiments.ablations.plan import Group, Plan, Run
 from experiments.ablations.statistics import Sample
 from experiments.errors import InputError
 from experiments.evaluation.evaluate import Evaluator
+from experiments.hosts import meet
 from experiments.training import folder as files
 from experiments.training.signals import Interrupted
 from experiments.training.together import Learned, train_together
@@ -27,7 +28,8 @@ def work(plan: Plan, group: Group, code: str) -> None:
     """Trains and measures a group's runs in its folder, unless that is done.
 
     What goes wrong in training or measuring is kept there as `failed.json`: the suite goes on
-    without these runs, and they are tried again when it is launched again.
+    without these runs, and they are tried again when it is launched again. With several hosts it
+    goes no further, for the others may wait for this one in the midst of a step.
 
     Args:
         plan: of the suite.
@@ -40,17 +42,25 @@ def work(plan: Plan, group: Group, code: str) -> None:
     """
     folder = folder_of(plan, group)
     runs = {run.name: files.config_to_json(run.config) for run in group.runs}
-    with files.claimed(folder, {"code": code, "runs": runs}):
+    primary = jax.process_index() == 0
+    with files.claimed(folder, {"code": code, "runs": runs}, primary):
+        meet(f"{folder} is claimed")
         if (folder / MEASURED).exists():
             return
-        (folder / FAILED).unlink(missing_ok=True)
+        if primary:
+            (folder / FAILED).unlink(missing_ok=True)
         try:
-            _train_and_measure(plan, group, folder)
+            measured = _train_and_measure(plan, group, folder)
+            if primary:
+                _keep(folder, *measured)
         except (Interrupted, KeyboardInterrupt):
             raise
         except Exception as error:
             told = {"error": f"{type(error).__name__}: {error}", "trace": traceback.format_exc()}
             files.write_json(folder / FAILED, told)
+            if jax.process_count() > 1:
+                raise
+        meet(f"{folder} is measured")
 
 
 def check_code(plan: Plan, group: Group, code: str) -> None:
@@ -98,7 +108,10 @@ def failure(plan: Plan, group: Group) -> str:
     return json.loads(path.read_text("utf-8"))["error"]
 
 
-def _train_and_measure(plan: Plan, group: Group, folder: Path) -> None:
+def _train_and_measure(
+    plan: Plan, group: Group, folder: Path
+) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Items' statistics by quantity, [run, item, statistic], and what is told of the runs."""
     began = time.perf_counter()
     learned = train_together(
         [run.config for run in group.runs], [plan.task(run.config.task) for run in group.runs],
@@ -115,14 +128,7 @@ def _train_and_measure(plan: Plan, group: Group, folder: Path) -> None:
         name: np.stack([blank[name] if m is None else m[name].statistics for m in measured])
         for name in quantities
     }
-    with files.writing(folder / STATISTICS):
-        new = folder / f"{STATISTICS}{files.NEW}"
-        with open(new, "wb") as file:
-            np.savez_compressed(file, **stacked)  # type: ignore[arg-type]
-            file.flush()
-            os.fsync(file.fileno())
-        new.replace(folder / STATISTICS)
-    told = {
+    return stacked, {
         "seconds": time.perf_counter() - began,
         "train_seconds": learned.seconds,
         "quantities": quantities,
@@ -131,6 +137,17 @@ def _train_and_measure(plan: Plan, group: Group, folder: Path) -> None:
             for run, loss, at in zip(group.runs, learned.losses, learned.diverged, strict=True)
         ],
     }
+
+
+def _keep(folder: Path, statistics: dict[str, np.ndarray], told: dict[str, Any]) -> None:
+    """Writes what `read` reads; the group is finished when the second file is there."""
+    with files.writing(folder / STATISTICS):
+        new = folder / f"{STATISTICS}{files.NEW}"
+        with open(new, "wb") as file:
+            np.savez_compressed(file, **statistics)  # type: ignore[arg-type]
+            file.flush()
+            os.fsync(file.fileno())
+        new.replace(folder / STATISTICS)
     files.write_json(folder / MEASURED, told)
 
 

@@ -1,7 +1,7 @@
 """`ablate`: put a paper's claim to the test."""
 
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,6 +11,7 @@ from rich.markup import escape
 
 from experiments.cli.parsing import SWITCHES, parse
 from experiments.errors import InputError
+from experiments.hosts import Hosts, join
 
 PUBLISHED = Path(__file__).parents[1] / "results" / "ablations"
 """Results that RESULTS.md is made of, kept with the code."""
@@ -45,6 +46,8 @@ class Ablate:
     """Folder with files fetched by hand (None: $ATTN_DATA)."""
     data_dir: str | None = None
     """Where prepared data is kept (None: $TFDS_DATA_DIR, else ~/tensorflow_datasets)."""
+    hosts: Hosts = field(default_factory=Hosts)
+    """Of which all work on each group; jobs are processes on their own."""
 
 
 def run_ablate(arguments: list[str]) -> None:
@@ -76,11 +79,23 @@ def run_ablate(arguments: list[str]) -> None:
         order = Order(name, asked.budget, seeds, folder, asked.manual_dir, asked.data_dir)
         jobs = asked.jobs, asked.cluster, asked.settings
         launches.append(Launch(order, _command(name, asked), *jobs))
-    console = Console()
+    join(asked.hosts)
+    import jax
+
+    if jax.process_count() > 1 and (asked.jobs > 1 or asked.cluster != "local"):
+        raise InputError(
+            f"jobs: got {asked.jobs} on {asked.cluster} from each of {jax.process_count()} hosts; "
+            "expected jobs from one process, or hosts without jobs"
+        )
+    first = jax.process_index() == 0
+    console = Console(quiet=not first)
     for launch in launches:
         suite, folder = find(launch.order.suite), launch.order.folder
         console.print(f"[bold]{suite.name}[/]: {escape(suite.claim)}", soft_wrap=True)
-        _tell(ablate(launch, console), _write_page(suite, folder), console)
+        results = ablate(launch, console)
+        if not first:
+            continue
+        _tell(results, _write_page(suite, folder), console)
         if asked.all or asked.publish:
             _publish(folder)
 

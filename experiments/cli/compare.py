@@ -1,13 +1,14 @@
 """`compare`: models head-to-head on one task."""
 
 import shlex
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from rich.console import Console
 
 from experiments.cli.parsing import given, parse
+from experiments.hosts import Hosts, join
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,7 @@ class Compare:
     """Folder with files fetched by hand (None: $ATTN_DATA)."""
     data_dir: str | None = None
     """Where prepared data is kept (None: $TFDS_DATA_DIR, else ~/tensorflow_datasets)."""
+    hosts: Hosts = field(default_factory=Hosts)
 
     def contest(self, command: str) -> Any:
         """What is asked for, in full."""
@@ -92,7 +94,11 @@ class Compare:
 def run_compare(arguments: list[str]) -> None:
     """train models head-to-head on one task and write a report"""
     command = shlex.join(["python", "-m", "experiments", "compare", *arguments])
-    contest = parse(Compare, "compare", arguments).contest(command)
+    asked = parse(Compare, "compare", arguments)
+    contest = asked.contest(command)
+    join(asked.hosts)
+    import jax
+
     from experiments.compare import compare
 
-    compare(contest, Console())
+    compare(contest, Console(quiet=jax.process_index() > 0))

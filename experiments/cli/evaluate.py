@@ -9,6 +9,7 @@ from rich.console import Console
 
 from experiments.cli.parsing import given, parse
 from experiments.cli.searching import Search
+from experiments.hosts import Hosts, join
 
 
 @dataclass(frozen=True)
@@ -21,16 +22,21 @@ class Eval:
     items: int | None = None
     """Score the first so many items only."""
     search: Annotated[Search, tyro.conf.arg(name="")] = field(default_factory=Search)
+    hosts: Hosts = field(default_factory=Hosts)
 
 
 def run_eval(arguments: list[str]) -> None:
     """score a run's best model on a split"""
     asked = parse(Eval, "eval", arguments)
+    join(asked.hosts)
+    import jax
+
     from experiments.runs import evaluate_run
     from experiments.training.folder import read_config
 
     search = given(asked.search.over(read_config(asked.run).search), items=asked.items)
-    print_scores(Console(), evaluate_run(asked.run, asked.split, search), asked.split)
+    console = Console(quiet=jax.process_index() > 0)
+    print_scores(console, evaluate_run(asked.run, asked.split, search), asked.split)
 
 
 def print_scores(console: Console, evaluation: Any, split: str) -> None:

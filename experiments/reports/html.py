@@ -17,6 +17,7 @@ from experiments.reports.pages import environment
 from experiments.reports.results import Metric
 from experiments.reports.summary import Summary, summarize
 
+REPORT = "report.html"
 _MAPS, _EXAMPLES = 6, 8
 """Test items shown at most, with attention maps and with outputs."""
 _WIDTH, _GAP = 1160, 24
@@ -75,7 +76,7 @@ def write_report(folder: Path) -> Path:
         if page is not None
     ]
     text = render(evidence, heads)
-    path = folder / "report.html"
+    path = folder / REPORT
     try:
         path.write_text(text, encoding="utf-8")
     except OSError as error:

@@ -15,7 +15,6 @@ from typing import Any
 
 import jax
 from flax import nnx
-from jax.experimental import multihost_utils
 from rich.console import Console
 
 from attn.models import count_parameters
@@ -24,6 +23,7 @@ from experiments.data.batches import Batch, Batches
 from experiments.data.stream import Stream
 from experiments.errors import InputError
 from experiments.evaluation.evaluate import Evaluator
+from experiments.hosts import meet
 from experiments.tasks.task import Task
 from experiments.training import folder as files
 from experiments.training import optimizer, tracking
@@ -95,8 +95,7 @@ def train(
     _check(config, task)
     primary = jax.process_index() == 0
     with files.claimed(folder, files.config_to_json(config), primary), errors_noted(folder):
-        if jax.process_count() > 1:  # the others must not write before the first has claimed it
-            multihost_utils.sync_global_devices(f"{folder} is claimed")
+        meet(f"{folder} is claimed")  # the others must not write before
         summary = folder / files.SUMMARY
         if summary.exists():
             return Summary(**json.loads(summary.read_text("utf-8")))

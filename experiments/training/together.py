@@ -6,6 +6,7 @@ depends on its own seed and data alone, whichever others train beside it, up to 
 over a batch of models may add in another order.
 """
 
+import signal
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -88,6 +89,8 @@ class Together:
             Batches(
                 task.splits["train"], config.train.batch_size, config.train.seed,
                 config.task.buckets,
+                process_index=jax.process_index(),
+                process_count=jax.process_count(),
             )
             for config, task in zip(configs, tasks, strict=True)
         ]  # fmt: skip
@@ -181,11 +184,11 @@ class _Runs:
         self.machine.compile(self.step, self.state, self.batches.blanks())
         self.clock, pending = time.perf_counter(), None
         for number in range(self.start, self.steps):
-            if stop.signal:
+            if stop.signal or self.checkpoints.preempted(number):
                 self._settle(pending)
                 self._save(number)
                 self.checkpoints.wait()
-                raise Interrupted(stop.signal, number)
+                raise Interrupted(stop.signal or signal.SIGTERM, number)
             batch = self.machine.place_batch(next(stream))
             self.state, metrics = self.step(self.state, batch)
             self._settle(pending)  # read only now, while the devices are busy

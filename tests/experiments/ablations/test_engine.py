@@ -101,7 +101,8 @@ def test_seeds_too_few_are_refused_before_anything_is_done(tmp_path):
     assert not (tmp_path / "new").exists()
 
 
-def test_jobs_and_clusters_that_cannot_be_are_refused(tmp_path):
+def test_jobs_and_clusters_that_cannot_be_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))  # no Slurm, whatever this machine has
     with pytest.raises(InputError, match="jobs is 0; expected at least 1"):
         spread.spread(order(tmp_path), [0], 0, "local")
     with pytest.raises(InputError, match="cluster is 'slurm'"):
@@ -110,6 +111,16 @@ def test_jobs_and_clusters_that_cannot_be_are_refused(tmp_path):
         spread.spread(order(tmp_path), [0], 1, "local", ["gpus"])
     with pytest.raises(InputError, match="gpu_per_node"):
         spread.spread(order(tmp_path), [0], 1, "local", ["gpu_per_node=1"])
+
+
+def test_what_a_cluster_refuses_is_told_in_its_words(tmp_path, monkeypatch):
+    for name in ("srun", "sbatch"):
+        command = tmp_path / name
+        command.write_text("#!/bin/sh\necho 'sbatch: error: invalid partition' >&2; exit 1\n")
+        command.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    with pytest.raises(InputError, match=r"cluster is 'slurm'.*invalid partition"):
+        spread.spread(order(tmp_path), [0], 1, "slurm")
 
 
 def test_the_command_writes_pages_and_says_the_verdict(finished, capsys):

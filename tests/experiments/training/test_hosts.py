@@ -74,6 +74,11 @@ def agree(one, other):
         )
 
 
+def test_two_hosts_learn_what_one_does(tmp_path):
+    changes = {"train": {**TRAIN, "examples": 8 * 4}}
+    agree(finish(tmp_path / "one", changes, 1), finish(tmp_path / "two", changes, 2))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("parallel", ["pmap", "jit"])
 def test_two_and_four_hosts_are_as_good_as_one(tmp_path, parallel):
