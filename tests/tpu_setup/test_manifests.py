@@ -64,7 +64,7 @@ def test_gpu_pods_are_told_where_they_are_and_tpu_pods_are_not():
 
 
 def test_skypilot_reads_its_file():
-    sky = pytest.importorskip("sky")
+    sky = pytest.importorskip("sky", reason="needs the extra `launch-test`")
     task = sky.Task.from_yaml(str(SETUP / "skypilot.yaml"))
     assert task.num_nodes == 1
     assert {name for each in task.resources for name in each.accelerators} >= {"H100"}
