@@ -1,3 +1,5 @@
+from itertools import product
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -46,8 +48,13 @@ OPTIONS = {
 }
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("name", OPTIONS)
+def option(name, backend):
+    """Interpreted kernels take long: most options wait for `make test-slow` there."""
+    waits = backend.startswith("pallas") and name not in ("plain", "lengths")
+    return pytest.param(name, backend, marks=[pytest.mark.slow] if waits else [])
+
+
+@pytest.mark.parametrize(("name", "backend"), [option(*p) for p in product(OPTIONS, BACKENDS)])
 def test_steps_are_the_whole(name, backend):
     """A prompt and then a token at a time give what causal attention gives to all at once."""
     options = OPTIONS[name]

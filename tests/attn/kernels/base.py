@@ -92,7 +92,7 @@ class BackendTests:
     def test_each_piece_is_its_definition(self, case):
         self.check_definition(case)
 
-    @settings(max_examples=10, **SETTINGS)
+    @settings(max_examples=4, **SETTINGS)
     @given(case=cases())
     @example(case=Case(batch=1, query=1, head=1, key_head=1, score="Additive", mask=("Lengths",)))
     @example(case=Case(mods=("SoftCap", "Bias"), mask=("Causal", "Lengths"), weighting="Dropout"))
@@ -147,7 +147,7 @@ class BackendTests:
 
     # Rounding, in the dtypes that models use.
 
-    @settings(max_examples=8, **SETTINGS)
+    @settings(max_examples=3, **SETTINGS)
     @given(case=cases(), dtype=st.integers(0, 2))
     @example(
         case=Case(mods=("SoftCap", "Bias"), mask=("Causal", "Lengths"), weighting="Dropout"),
