@@ -13,8 +13,9 @@ from experiments.faults.lost import Tally, expect
 from experiments.training import folder as files
 from experiments.training.checkpoint import Checkpoints, steps_in
 
-ROOM = 20_000
-"""Bytes at most in a file, once the disk is full: lines of metrics go on, a checkpoint does not."""
+ROOM = 100_000
+"""Bytes at most in a file, once the disk is full: metrics and what is said (TensorStore says much)
+go on; a checkpoint, of which one file has twice as many, does not."""
 FULL = 12
 """The step from which on it is."""
 
