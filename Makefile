@@ -5,13 +5,16 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 CHIPS := tests/experiments/aot/test_plan.py tests/attn/kernels/test_chips.py tests/experiments/test_chips.py tests/experiments/bench/test_static.py tests/experiments/bench/test_memory.py
 
+# Most of a test is compiling programs that run once.
+QUICKLY := XLA_FLAGS="--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false $$XLA_FLAGS"
+
 .PHONY: compare test test-slow chips check bench clean
 
 compare: $(INSTALLED)  ## train recurrent models with and without attention and a Transformer, write a report
 	$(BIN)/python -m experiments compare $(ARGS)
 
 test: $(INSTALLED)  ## the test suite
-	$(BIN)/python -m pytest -n 2 -m "not slow" $(ARGS)
+	$(QUICKLY) $(BIN)/python -m pytest -n 2 -m "not slow" $(ARGS)
 
 test-slow: $(INSTALLED)  ## the checks that take minutes each
 	$(BIN)/python -m pytest -m slow $(ARGS)

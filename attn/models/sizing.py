@@ -1,7 +1,8 @@
 """Parameter counts, and models sized to a budget for matched comparisons."""
 
 from dataclasses import replace
-from math import lcm, prod
+from functools import cache
+from math import isqrt, lcm, prod
 
 import jax
 from flax import nnx
@@ -60,15 +61,19 @@ def fit(
     if isinstance(config, LayerConfig):
         unit = 2 * config.heads if config.positions == "rope" else lcm(2, config.heads)
 
+    @cache
     def count(units: int) -> int:
         sized = replace(config, width=unit * units)
         return count_parameters(sized, source_vocabulary, target_vocabulary)
 
-    low, high = 1, 2
+    low, high = 1, 8
     while count(high) < parameters:
-        low, high = high, 2 * high
+        low, high = high, 4 * high
     while high - low > 1:
-        middle = (low + high) // 2
+        # Matrices rule, so the root of the count is nearly a line: few models are counted.
+        below, wanted, above = (isqrt(n) for n in (count(low), parameters, count(high)))
+        guess = low + (high - low) * (wanted - below) // max(above - below, 1)
+        middle = min(max(guess, low + 1), high - 1)
         low, high = (middle, high) if count(middle) < parameters else (low, middle)
     units = min((low, high), key=lambda u: abs(count(u) - parameters))
     found = count(units)

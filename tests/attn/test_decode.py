@@ -8,6 +8,7 @@ import pytest
 import attn
 from attn.decode import Cache, attend, merge
 from tests.attn.kernels.interpreted import interpreted
+from tests.marks import param
 
 BACKENDS = ("reference", "xla", "pallas_gpu", "pallas_tpu")
 B, S, N, K, D, E = 2, 11, 4, 2, 8, 6
@@ -48,13 +49,17 @@ OPTIONS = {
 }
 
 
-def option(name, backend):
-    """Interpreted kernels take long: most options wait for `make test-slow` there."""
-    waits = backend.startswith("pallas") and name not in ("plain", "lengths")
-    return pytest.param(name, backend, marks=[pytest.mark.slow] if waits else [])
+COMPILED = ("reference", "xla")
+"""The others are interpreted, which takes long."""
 
 
-@pytest.mark.parametrize(("name", "backend"), [option(*p) for p in product(OPTIONS, BACKENDS)])
+@pytest.mark.parametrize(
+    ("name", "backend"),
+    [
+        param(name, backend, quick=backend in COMPILED or name in ("plain", "lengths"))
+        for name, backend in product(OPTIONS, BACKENDS)
+    ],
+)
 def test_steps_are_the_whole(name, backend):
     """A prompt and then a token at a time give what causal attention gives to all at once."""
     options = OPTIONS[name]
@@ -66,8 +71,13 @@ def test_steps_are_the_whole(name, backend):
     np.testing.assert_allclose(got, wanted, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("capacity", [3, 5])
+@pytest.mark.parametrize(
+    ("capacity", "backend"),
+    [
+        param(capacity, backend, quick=backend in COMPILED)
+        for capacity, backend in product((3, 5), BACKENDS)
+    ],
+)
 def test_a_ring_is_a_window(capacity, backend):
     mask = attn.Window(2, 0)
     mods = (attn.ALiBi(jnp.array([0.1, 0.2, 0.3, 0.4])),)

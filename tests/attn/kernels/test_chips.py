@@ -17,6 +17,7 @@ from experiments.chips import (
     missing,
     temporary_bytes,
 )
+from tests.marks import param
 
 BACKENDS = {"v5e": "pallas_tpu", "v6e": "pallas_tpu", "h100": "pallas_gpu"}
 
@@ -73,7 +74,7 @@ FEATURES = {
 }
 
 
-@pytest.fixture(params=BACKENDS)
+@pytest.fixture(params=[param(chip, quick=chip != "v6e") for chip in BACKENDS])
 def chip(request):
     """A chip's name; the test is skipped where its compiler is not installed."""
     if reason := missing(CHIPS[request.param]):

@@ -1,9 +1,5 @@
-from tests.attn.kernels.base import BackendTests
+from tests.attn.kernels.pallas import PallasTests
 
 
-class TestPallasGpu(BackendTests):
+class TestPallasGpu(PallasTests):
     backend = "pallas_gpu"
-    float64 = False
-    stretch = 7
-    forward_mode = False
-    second_order = False

@@ -1,9 +1,5 @@
-from tests.attn.kernels.base import BackendTests
+from tests.attn.kernels.pallas import PallasTests
 
 
-class TestPallasTpu(BackendTests):
+class TestPallasTpu(PallasTests):
     backend = "pallas_tpu"
-    float64 = False
-    forward_mode = False
-    second_order = False
-    stretch = 7

@@ -8,6 +8,7 @@ from attn.kernels.call import Call
 from attn.kernels.visits import visits
 from attn.masks import Mask, Places
 from attn.pieces import checked, piece
+from tests.marks import param
 
 T, S, B, N = 13, 19, 2, 4
 RNG = np.random.default_rng(0)
@@ -100,7 +101,10 @@ def kinds_of_table(turns):
     return found
 
 
-@pytest.mark.parametrize("blocks", [(4, 4), (8, 4), (16, 32)], ids=str)
+@pytest.mark.parametrize(
+    "blocks",
+    [param(each, quick=each == (8, 4), id=str(each)) for each in ((4, 4), (8, 4), (16, 32))],
+)
 @pytest.mark.parametrize("moved", [False, True], ids=["", "moved"])
 @pytest.mark.parametrize("name", MASKS)
 def test_tables_name_the_blocks_with_pairs(name, moved, blocks):

@@ -11,6 +11,7 @@ from flax import nnx
 
 from attn.models import DecoderConfig
 from attn.models.source import source_lengths
+from tests.marks import param
 
 SOURCE = jnp.array([[5, 4, 6, 7, 2, 0], [3, 8, 2, 0, 0, 0]])
 TARGET = jnp.array([[1, 4, 5, 6, 8], [1, 3, 7, 2, 4]])
@@ -81,7 +82,13 @@ OPTIONS = {
 }
 
 
-@pytest.mark.parametrize("kinds", OPTIONS.values(), ids=OPTIONS)
+@pytest.mark.parametrize(
+    "kinds",
+    [
+        param(kinds, quick=name in ("prefix", "multi-query, rope", "window, alibi"), id=name)
+        for name, kinds in OPTIONS.items()
+    ],
+)
 def test_prefill_and_extending_give_what_decoding_gives(kinds):
     model = build(replace(BASE, **kinds))
 

@@ -1,6 +1,7 @@
 """Every model against straight NumPy in float64, written from its paper, one sentence at a time."""
 
 from dataclasses import replace
+from itertools import product
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +16,7 @@ from attn.models import (
     Seq2SeqConfig,
     TransformerConfig,
 )
+from tests.marks import param
 
 SOURCE = [[5, 4, 6, 7, 2, 0, 0], [3, 8, 2, 0, 0, 0, 0], [4, 4, 5, 6, 7, 8, 2]]
 TARGET = [[1, 4, 5, 6], [1, 3, 7, 2], [1, 8, 8, 3]]
@@ -195,8 +197,13 @@ LUONG = [
 ]
 
 
-@pytest.mark.parametrize(("score", "local", "sigma"), LUONG)
-@pytest.mark.parametrize("input_feeding", [True, False])
+@pytest.mark.parametrize(
+    ("score", "local", "sigma", "input_feeding"),
+    [
+        param(*each, feeding, quick=feeding or each[0] == "dot")
+        for each, feeding in product(LUONG, (True, False))
+    ],
+)
 def test_luong(score, local, sigma, input_feeding):
     config = LuongConfig(score=score, width=6, layers=2, input_feeding=input_feeding)
     config = replace(config, local=local, window=1, sigma=sigma)
@@ -364,9 +371,17 @@ def encodings(config, p, length):
     return table
 
 
-@pytest.mark.parametrize("placement", ["pre", "post"])
-@pytest.mark.parametrize("positions", ["sinusoidal", "learned"])
-@pytest.mark.parametrize("tied", ["none", "target", "all"])
+ONCE = {("pre", "sinusoidal", "none"), ("post", "learned", "target"), ("post", "sinusoidal", "all")}
+"""Every choice once."""
+
+
+@pytest.mark.parametrize(
+    ("placement", "positions", "tied"),
+    [
+        param(*each, quick=each in ONCE)
+        for each in product(("pre", "post"), ("sinusoidal", "learned"), ("none", "target", "all"))
+    ],
+)
 def test_transformer(placement, positions, tied):
     config = TransformerConfig(width=8, layers=2, heads=2, feed_forward=2, norm=placement)
     config = replace(config, positions=positions, tied=tied, max_length=8)

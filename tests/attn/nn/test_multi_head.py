@@ -12,6 +12,7 @@ from attn.masks import Causal, Lengths, Prefix, Window
 from attn.mods import ALiBi, Bias, RelativeBias, alibi_slopes
 from attn.nn import MultiHeadAttention, Noise
 from attn.positions import Rope
+from tests.marks import param
 
 B, T, S, H = 2, 7, 5, 16
 
@@ -205,10 +206,17 @@ CACHED = {
 }
 
 
+FIRST = ("grouped, own value width", "rope, halves, yarn", "sinks", "window of one")
+"""Their like stands among the others."""
+
+
 @pytest.mark.parametrize(
     ("kinds", "bias"),
-    [*((kinds, "none") for kinds in CACHED.values()), ({}, "alibi"), ({"window": 3}, "t5")],
-    ids=[*CACHED, "alibi", "window, t5"],
+    [
+        *(param(kinds, "none", quick=name in FIRST, id=name) for name, kinds in CACHED.items()),
+        param({}, "alibi", quick=True, id="alibi"),
+        param({"window": 3}, "t5", quick=True, id="window, t5"),
+    ],
 )
 def test_prefill_and_steps_give_the_full_forward(kinds, bias):
     layer, xs = build(4, H, **kinds), normal(0, B, 12, H)
