@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from experiments import tasks
+from experiments.checks import check
 from experiments.config import Config
 from experiments.configs import model_for
 from experiments.errors import InputError
@@ -45,7 +46,8 @@ def compare(contest: Contest, console: Console) -> Path:
         The report's path.
 
     Raises:
-        InputError: an unknown model, none, or one given twice; or what training raises.
+        InputError: an unknown model, none, or one given twice, a number that cannot be; or what
+            training raises.
     """
     _check(contest)
     began = time.perf_counter()
@@ -90,6 +92,7 @@ def compare(contest: Contest, console: Console) -> Path:
 
 
 def _check(contest: Contest) -> None:
+    check(contest.base)
     for name in contest.models:
         model_for(name, contest.base.task)
     for what, given in (("models", contest.models), ("seeds", contest.seeds)):

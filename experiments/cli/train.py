@@ -41,8 +41,10 @@ def run_train(arguments: list[str]) -> None:
     import jax
 
     from experiments import tasks
+    from experiments.checks import check
     from experiments.runs import test_run, train_run
 
+    check(asked.config)
     console = Console(quiet=jax.process_index() > 0)
     task = tasks.load(asked.config.task, asked.folder)
     command = shlex.join(["python", "-m", "experiments", "train", *arguments])

@@ -13,10 +13,10 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from attn.models.protocol import PAD, Seq2Seq
 from attn.typing import Array, Float, Int, PyTree
+from experiments.checks import check_search
 from experiments.config import SearchConfig
 from experiments.data.batches import Batch, Examples, Ordered, Ragged
 from experiments.data.buckets import choose_shapes
-from experiments.errors import InputError
 from experiments.evaluation.metrics import METRICS
 from experiments.evaluation.outcome import Evaluation, Item, assess
 from experiments.evaluation.search import searched
@@ -45,12 +45,9 @@ class Evaluator:
             config: how outputs are found and how many items are scored.
 
         Raises:
-            InputError: a count in `config` below 1.
+            InputError: a number in `config` that no search can have.
         """
-        for name in ("beam", "max_length", "batch_size", "items", "resamples"):
-            value = getattr(config, name)
-            if value is not None and value < 1:
-                raise InputError(f"search.{name} is {value}; expected at least 1")
+        check_search(config)
         self._task = task
         self._config = config
         devices = Mesh(np.array(jax.local_devices()), ("data",))

@@ -12,6 +12,7 @@ from flax import nnx
 
 from attn.models.protocol import BOS, EOS, PAD, Seq2Seq
 from attn.typing import Array, Float, Int, PyTree
+from experiments.checks import check_search
 from experiments.config import SearchConfig
 from experiments.evaluation.alignments import END, Alignment
 from experiments.evaluation.search import Hypotheses, searched
@@ -43,7 +44,11 @@ class Translator:
             params: its parameters.
             task: its tokenizers are used.
             config: `beam`, `length_penalty` and `max_length` are used.
+
+        Raises:
+            InputError: a number in `config` that no search can have.
         """
+        check_search(config)
         self._params = params
         self._task = task
         self._attends = nnx.merge(graphdef, params, copy=True).attends

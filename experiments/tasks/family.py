@@ -54,8 +54,10 @@ class Family(abc.ABC):
         """
         if config.reverse and not self.reversible:
             raise InputError(f"reverse is True; {config.name} has one direction: expected False")
-        if config.train_length is not None and config.train_length < 1:
-            raise InputError(f"train_length is {config.train_length}; expected at least 1")
+        for name in ("limit", "train_length", "max_words"):
+            value = getattr(config, name)
+            if value is not None and value < 1:
+                raise InputError(f"{name} is {value}; expected at least 1")
         used = self.set_settings(config)
         for name in SETTINGS:
             value, usual = getattr(config, name), getattr(TaskConfig, name)
@@ -89,8 +91,6 @@ class Family(abc.ABC):
                 f"max_words {most}: no pair of {config.name}'s {split} split is so short"
             )
         if split == "train" and config.limit is not None:
-            if config.limit < 1:
-                raise InputError(f"limit is {config.limit}; expected at least 1")
             pairs = pairs[: config.limit]
         return [source for source, _ in pairs], [target for _, target in pairs]
 

@@ -18,6 +18,7 @@ from flax import nnx
 from rich.console import Console
 
 from attn.models import count_parameters
+from experiments.checks import check
 from experiments.config import Config
 from experiments.data.batches import Batch, Batches
 from experiments.data.stream import Stream
@@ -26,7 +27,7 @@ from experiments.evaluation.evaluate import Evaluator
 from experiments.hosts import meet
 from experiments.tasks.task import Task
 from experiments.training import folder as files
-from experiments.training import optimizer, tracking
+from experiments.training import tracking
 from experiments.training.checkpoint import Checkpoints, best_step
 from experiments.training.errors import DivergedError
 from experiments.training.journal import errors_noted, note_launch
@@ -92,7 +93,8 @@ def train(
         DivergedError: the loss, its gradients or the parameters are NaN or infinite.
         Interrupted: SIGTERM or SIGINT came; a checkpoint is written.
     """
-    _check(config, task)
+    check(config)
+    _check_size(config, task)
     primary = jax.process_index() == 0
     with files.claimed(folder, files.config_to_json(config), primary), errors_noted(folder):
         meet(f"{folder} is claimed")  # the others must not write before
@@ -295,26 +297,8 @@ class _Run:
         raise DivergedError(metrics, done, examples, checkpoint)
 
 
-def _check(config: Config, task: Task) -> None:
-    """Looks at everything that can be wrong before a folder is made for it.
-
-    Raises:
-        InputError: a number that no run can have.
-    """
-    for name in ("examples", "batch_size", "log_every", "evaluate_every", "save_every", "keep"):
-        value = getattr(config.train, name)
-        if value < 1:
-            raise InputError(f"train.{name} is {value}; expected at least 1")
-    if not 0 <= config.train.seed < 2**32:
-        raise InputError(f"train.seed is {config.train.seed}; expected at least 0, less than 2**32")
-    if not 0 <= config.train.label_smoothing < 1:
-        raise InputError(
-            f"train.label_smoothing is {config.train.label_smoothing}; "
-            "expected at least 0 and less than 1"
-        )
-    optimizer.check(config.optimizer)
-    tracking.check(config.train.wandb)
-    machine_of(config).check_divides(config.train.batch_size, config.train.accumulate)
+def _check_size(config: Config, task: Task) -> None:
+    """Refuses a model that is not as large as its configuration says."""
     if config.parameters is not None:
         found = count_parameters(config.model, task.source.size, task.target.size)
         if abs(found - config.parameters) > 0.05 * config.parameters:

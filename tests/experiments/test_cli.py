@@ -111,6 +111,8 @@ def test_text_without_a_known_character_is_refused(contest, capsys):
         ("compare --task pronounciation", "pronunciation"),
         ("compare --limit 0", "limit is 0"),
         ("train verses-rnsearch", "nearest: verses-rnnsearch"),
+        ("train verses-rnnsearch --search.beam 0", "search.beam is 0; expected at least 1"),
+        ("train verses-rnnsearch --train.keep 0", "train.keep is 0; expected at least 1"),
         ("bench trian", "unknown bench 'trian'; nearest: train"),
         ("eval /nowhere", "no run's folder"),
         ("report /nowhere", "/nowhere"),

@@ -105,14 +105,18 @@ def operands(batch, queries, keys, heads, key_heads, width, value_width, dtype):
     )
 
 
-@pytest.mark.parametrize("name", SHAPES)
+COVERED = {"float32", "float16", "scale", "softcap", "bias-of-queries", "causal", "dropout"}
+"""In others as well: they wait for `make test-slow`."""
+
+
+@pytest.mark.parametrize("name", [param(name, quick=name not in COVERED) for name in SHAPES])
 def test_shapes_compile(chip, name):
     mask = attn.Causal() if name in ("bf16-64", "80-96", "long-wide") else None
     program = compiled(chip, operands(*SHAPES[name]), mask=mask)
     assert kernels(program) >= 3  # output, gradients along queries, gradients along keys
 
 
-@pytest.mark.parametrize("name", FEATURES)
+@pytest.mark.parametrize("name", [param(name, quick=name not in COVERED) for name in FEATURES])
 def test_features_compile(chip, name):
     program = compiled(chip, operands(2, 130, 200, 4, 2, 64, 48, "bfloat16"), **FEATURES[name])
     assert kernels(program) >= 3

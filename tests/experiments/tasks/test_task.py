@@ -138,7 +138,8 @@ def test_reading_what_a_user_types(spelling, small_verses):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"max_words": 0}, "max_words 0: no pair"),
+        ({"max_words": 0}, "max_words is 0; expected at least 1"),
+        ({"max_words": 1}, "max_words 1: no pair"),
         ({"limit": 0}, "limit is 0"),
         ({"train_length": 0}, "train_length is 0; expected at least 1"),
         ({"train_length": 1}, "train_length is 1; the shortest .* has 4 tokens"),
