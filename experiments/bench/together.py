@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import jax
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
@@ -114,7 +115,9 @@ def _timed(configs: list[Config], task: Task) -> tuple[float, float]:
     with TemporaryDirectory() as folder:
         began = time.perf_counter()
         learned = train_together(configs, [task] * len(configs), Path(folder))
-        return time.perf_counter() - began, learned.seconds
+        took = time.perf_counter() - began
+    jax.clear_caches()  # programs of dozens of runs are more than a process may map
+    return took, learned.seconds
 
 
 def _table(found: list[Measured], seeds: int) -> Table:
