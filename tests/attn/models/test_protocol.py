@@ -27,6 +27,7 @@ from attn.models.one_sequence import OneSequence
 from attn.models.protocol import Seq2Seq
 from attn.models.reader import NEVER, Reader
 from attn.nn import Noise
+from tests.marks import param
 
 CONFIGS = [
     Seq2SeqConfig(width=8, layers=2),
@@ -83,9 +84,7 @@ SECOND = {1, 3, 4, 6, 7, 8, 10, 11, 12, 14, 16, 18, 19, 20, 21, 23, 24, 26, 27, 
 every_model = pytest.mark.parametrize(
     "config",
     [
-        pytest.param(
-            config, id=f"{config.name}{n}", marks=[pytest.mark.slow] if n in SECOND else []
-        )
+        param(config, quick=n not in SECOND, id=f"{config.name}{n}")
         for n, config in enumerate(CONFIGS)
     ],
 )

@@ -207,7 +207,7 @@ CACHED = {
 
 
 FIRST = ("grouped, own value width", "rope, halves, yarn", "sinks", "window of one")
-"""Their like stands among the others."""
+"""They stand for the others."""
 
 
 @pytest.mark.parametrize(
