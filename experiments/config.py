@@ -42,6 +42,8 @@ class TaskConfig:
     reversal."""
     pairs: int = 8
     """Keys with their values in a source (recall)."""
+    relations: int = 1
+    """Values of each key, every one behind its relation if there are several (recall)."""
     instruction: str | None = None
     """Put before every source of a translation or sentiment task, such as "translate English to
     Spanish:" (None: nothing)."""

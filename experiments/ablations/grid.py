@@ -52,6 +52,11 @@ def over(field: str, *values: Any, **labelled: Any) -> Grid:
     return tuple(Point({field: value}, {field: label}) for label, value in found.items())
 
 
+def setting(label: str, changes: Mapping[str, Any]) -> Grid:
+    """One point: several changes that have one label, and are named after the first's field."""
+    return (Point(changes, {next(iter(changes)): label}),)
+
+
 def product(*grids: Grid) -> Grid:
     """Every combination, the last grid's points next to each other."""
     return tuple(_joined(points) for points in itertools.product(*grids))

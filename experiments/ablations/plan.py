@@ -169,6 +169,5 @@ def code_version(suite: Suite) -> str:
     files = [file for folder in folders for file in sorted(folder.rglob("*.py"))]
     for file in files:
         digest.update(file.read_bytes())
-    base = suite.with_data(None, None).base
-    digest.update(repr((asdict(base), suite.grid)).encode())
+    digest.update(repr((asdict(suite.base), suite.grid)).encode())
     return digest.hexdigest()[:12]

@@ -50,6 +50,8 @@ class Suite:
     """All must hold for the claim; the first is the deciding one."""
     budgets: Mapping[BudgetName, Budget]
     figure: Callable[[Results], Sequence[Plot]]
+    data: Mapping[str, Any] = field(default_factory=dict)
+    """Fields of every variant that say where data is, dotted, after all others."""
 
     def budget(self, name: str) -> Budget:
         """A budget by its name.
@@ -65,8 +67,7 @@ class Suite:
 
     def with_data(self, manual_dir: str | None, data_dir: str | None) -> "Suite":
         """The suite with its data in other folders (None: where they are by default)."""
-        task = replace(self.base.task, manual_dir=manual_dir, data_dir=data_dir)
-        return replace(self, base=replace(self.base, task=task))
+        return replace(self, data={"task.manual_dir": manual_dir, "task.data_dir": data_dir})
 
     def variants(self, budget: Budget) -> dict[str, Config]:
         """The configuration of every variant, but for the seed and the model's size.
@@ -76,7 +77,8 @@ class Suite:
         """
         base = changed(self.base, budget.changes)
         found = {
-            point.name: changed(base, {**point.changes, **budget.models}) for point in self.grid
+            point.name: changed(base, {**point.changes, **budget.models, **self.data})
+            for point in self.grid
         }
         if len(found) != len(self.grid):
             raise InputError(

@@ -132,7 +132,7 @@ class _StandIn(Scores):
 
     def scores(self, variant: str, quantity: str) -> np.ndarray:
         expect_known("variant", variant, self._samples)
-        return np.zeros(1 + self.resamples)
+        return np.ones(1 + self.resamples)  # of which a contrast may take the logarithm
 
     def quantities(self, variant: str) -> tuple[str, ...]:
         expect_known("variant", variant, self._samples)

@@ -16,7 +16,7 @@ from experiments.data.dice import Dice
 from experiments.data.pairs import PairBuilder
 from experiments.errors import InputError
 
-SETTINGS = ("length", "symbols", "block", "pairs")
+SETTINGS = ("length", "symbols", "block", "pairs", "relations")
 """What rules have for fields, all of them fields of `experiments.config.TaskConfig`."""
 
 OPTIMUM = 0.0
@@ -153,14 +153,19 @@ class Recall(Rule):
 
     A source has `pairs` different keys, each with a random value, and one of these keys again.
     There are `symbols` keys and as many values, and none is both.
+
+    With more than one of `relations` each of the keys has a value under each of them, in any order:
+    "k1 r1 v1 k2 r0 v2 ... k r", so that neither the key nor the relation alone tells the value.
     """
 
     symbols: int
     pairs: int
+    relations: int = 1
 
     def __post_init__(self) -> None:
         _expect_at_least("symbols", self.symbols, 2)
         _expect_at_least("pairs", self.pairs, 1)
+        _expect_at_least("relations", self.relations, 1)
         if self.pairs > self.symbols:
             raise InputError(
                 f"pairs is {self.pairs}; their keys differ, and there are {self.symbols} symbols: "
@@ -170,7 +175,12 @@ class Recall(Rule):
     @property
     def vocabularies(self) -> tuple[list[str], list[str]]:
         keys, values = _numbered("k", self.symbols), _numbered("v", self.symbols)
-        return keys + values, values
+        return [*keys, *values, *self._relations], values
+
+    @property
+    def _relations(self) -> list[str]:
+        """Their names; one alone is not said."""
+        return _numbered("r", self.relations) if self.relations > 1 else []
 
     @property
     def blind(self) -> float:
@@ -180,8 +190,11 @@ class Recall(Rule):
     def example(self, dice: Dice) -> tuple[str, str]:
         names, labels = self.vocabularies
         keys = dice.draw(names[: self.symbols], self.pairs)
-        values = dice.picks(labels, self.pairs)
-        asked = dice.below(self.pairs)
+        if self.relations > 1:
+            facts = [f"{key} {relation}" for key in keys for relation in self._relations]
+            keys = dice.draw(facts, len(facts))
+        values = dice.picks(labels, len(keys))
+        asked = dice.below(len(keys))
         told = [word for pair in zip(keys, values, strict=True) for word in pair]
         return " ".join([*told, keys[asked]]), values[asked]
 

@@ -1,7 +1,7 @@
 import pytest
 
 from attn.models import RNNSearchConfig, Seq2SeqConfig
-from experiments.ablations.grid import chain, changed, over, product, zipped
+from experiments.ablations.grid import chain, changed, over, product, setting, zipped
 from experiments.config import Config
 from experiments.errors import InputError
 
@@ -23,6 +23,15 @@ def test_chains_follow_and_zips_go_side_by_side():
     assert names(zipped(widths, seeds)) == ["4, 0", "8, 1"]
     with pytest.raises(InputError, match=r"zipped grids have \[2, 1\] points"):
         zipped(widths, over("train.seed", 0))
+
+
+def test_a_setting_changes_several_fields_under_one_label():
+    small = setting("small", {"model": Seq2SeqConfig(width=3), "train.batch_size": 2})
+    grid = product(small, over("model.init_scale", 0.1, 0.2))
+    assert names(grid) == ["small, 0.1", "small, 0.2"]
+    assert grid[0].labels == {"model": "small", "model.init_scale": "0.1"}
+    found = changed(Config(), grid[1].changes)
+    assert (found.model, found.train.batch_size) == (Seq2SeqConfig(width=3, init_scale=0.2), 2)
 
 
 def test_changes_are_made_in_their_order():

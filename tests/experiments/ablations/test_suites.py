@@ -26,6 +26,14 @@ def test_every_suite_says_what_it_varies(name):
             assert all(getattr(config.model, field) == value for config in variants.values())
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_data_is_where_it_is_said_to_be_at_every_budget(name):
+    suite = find(name).with_data("by hand", "prepared")
+    for budget in suite.budgets.values():
+        for config in suite.variants(budget).values():
+            assert (config.task.manual_dir, config.task.data_dir) == ("by hand", "prepared")
+
+
 def test_a_suite_of_ones_own_goes_by_its_module():
     assert find("tests.experiments.ablations.toy_suite") is SUITE
     with pytest.raises(InputError, match=r"tests\.experiments is no module with a SUITE"):

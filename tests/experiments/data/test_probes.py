@@ -83,6 +83,22 @@ def test_recall_asks_for_one_of_the_keys():
     assert min(asked.values()) > 300
 
 
+def test_recall_of_one_relation_among_several():
+    asked = Counter()
+    for source, target in examples("recall", 2000, symbols=9, pairs=2, relations=3):
+        *told, key, relation = source.split()
+        facts = [tuple(told[at : at + 3]) for at in range(0, len(told), 3)]
+        values = {(key, relation): value for key, relation, value in facts}
+        keys = {key for key, _ in values}
+        assert len(facts) == len(values) == 6
+        assert len(keys) == 2
+        assert set(values) == {(key, r) for key in keys for r in ("r0", "r1", "r2")}
+        assert target == values[key, relation]
+        asked[facts.index((key, relation, target))] += 1
+    assert sorted(asked) == [0, 1, 2, 3, 4, 5]
+    assert min(asked.values()) > 250
+
+
 @pytest.mark.parametrize(
     ("length", "first", "second"), [(10, {1}, {5}), (50, range(5, 10), range(25, 30))]
 )
@@ -149,6 +165,7 @@ def test_no_two_settings_share_a_folder(tmp_path, monkeypatch):
         ("permutation", {"block": 0}, "block is 0; expected at least 1"),
         ("recall", {"pairs": 0}, "pairs is 0; expected at least 1"),
         ("recall", {"symbols": 1}, "symbols is 1; expected at least 2"),
+        ("recall", {"relations": 0}, "relations is 0; expected at least 1"),
         ("recall", {"pairs": 4}, "pairs is 4; .* there are 3 symbols: expected at most 3"),
         ("order", {"length": 9}, "length is 9; expected at least 10"),
     ],

@@ -169,6 +169,7 @@ def test_lookup_points_into_its_source(files):
         ("reverse", {"length": 5, "symbols": 9}, [6, 7], (13, 13)),
         ("permutation", {"length": 6, "block": 4}, [7, 8], (20, 20)),
         ("recall", {"symbols": 7, "pairs": 3}, [8, 3], (18, 11)),
+        ("recall", {"symbols": 7, "pairs": 3, "relations": 2}, [21, 3], (20, 11)),
         ("order", {"length": 20}, [21, 3], (10, 8)),
     ],
 )
@@ -205,6 +206,7 @@ def test_generated_tasks_have_the_settings_asked_for(files, name, settings, long
         ("permutation", {"pairs": 2}, "pairs is 2; permutation has none: expected 8"),
         ("recall", {"pairs": 17}, "pairs is 17; .*expected at most 16"),
         ("recall", {"length": 4}, "length is 4; recall has none: expected 16"),
+        ("copy", {"relations": 2}, "relations is 2; copy has none: expected 1"),
         ("order", {"symbols": 5}, "symbols is 5; order has none: expected 16"),
         *(
             (name, {"instruction": "do it:"}, f"instruction is 'do it:'; {name} has no source of")
