@@ -23,7 +23,8 @@ class Lane:
     """One seed of one variant.
 
     A measure is a function of a lane that returns a sample for each quantity: "nll", or a quantity
-    at a condition, "nll @ 5-6". Its items are the same for all lanes of a task, in the same order.
+    at a condition, "nll @ 5-6". Its items are the same for all lanes of a task, in the same order:
+    where variants have different tasks, so have their quantities different names.
     """
 
     graphdef: nnx.GraphDef

@@ -1,7 +1,8 @@
 """One head is too few, and narrow keys are too narrow (Vaswani et al. 2017, table 3).
 
 Beside the transduction stands associative recall with two relations: to answer, a value has to be
-bound to the key and to the relation before it, two places for one layer to look at.
+bound to the key and to the relation before it, two places for one layer to look at. The task is of
+a size that the model with four heads learns within the budget; training has all its 1,536 sources.
 """
 
 from collections.abc import Sequence
@@ -22,7 +23,7 @@ from experiments.ablations.suites.bases import (
     pronunciation_by_transformers,
     wmt14,
 )
-from experiments.ablations.suites.terms import least, loss, minus
+from experiments.ablations.suites.terms import Term, least, loss, minus
 from experiments.ablations.verdict import Contrast
 from experiments.config import OptimizerConfig, SearchConfig, TaskConfig, TrainConfig
 
@@ -30,21 +31,27 @@ HEADS, NARROW = (1, 2, 4, 8, 16), (2, 4)
 """Heads at fixed compute; widths d_k below the 8 that 8 heads have of 64."""
 RECALLING = (1, 4, 16)
 RECALL = {
-    "task": TaskConfig("recall", symbols=4, pairs=2, relations=2, buckets=1),
+    "task": TaskConfig("recall", symbols=2, pairs=2, relations=2, buckets=1),
     "model": EncoderConfig(
         width=64, layers=2, dropout=0.0, feed_forward=2,
         norm="post", positions="rope", initialization="lecun",
     ),
     "optimizer": OptimizerConfig(learning_rate=1e-3, warmup_steps=50),
-    "train": TrainConfig(batch_size=32, examples=96_000),
+    "train": TrainConfig(batch_size=16, examples=48_000),
     "search": SearchConfig(max_length=4, batch_size=500),
 }  # fmt: skip
 """The same at every budget, but for the model's size."""
 
 
 def measure(lane: Lane) -> dict[str, Sample]:
-    """The loss."""
-    return likelihoods(lane)
+    """The loss: "nll", or "recall nll", whose items are others."""
+    found = likelihoods(lane)
+    return {"recall nll": found["nll"]} if lane.task.name == "recall" else found
+
+
+def recall(heads: int) -> Term:
+    """The loss on recall."""
+    return loss(f"recall, {heads}", "recall nll")
 
 
 def figure(results: Results) -> Sequence[Plot]:
@@ -52,14 +59,14 @@ def figure(results: Results) -> Sequence[Plot]:
     heads = {str(n): results.variant(f"{n}").quantity("nll") for n in HEADS}
     widths = {str(d): results.variant(f"8, keys of {d}").quantity("nll") for d in NARROW}
     widths["8"] = heads["8"]
-    recall = {str(n): results.variant(f"recall, {n}").quantity("nll") for n in RECALLING}
+    recalled = {str(n): results.variant(f"recall, {n}").quantity("recall nll") for n in RECALLING}
     labels = ["1", "4", "8", "16", "32"]
     paper = published(SUITE.name, "vaswani2017", "perplexity", labels, [1, 4, 8, 16, 32], "heads")
     unit = "NLL, nats a token"
     return [
         Plot("Heads at fixed compute", "heads", unit, [curve("ours", heads)], x_log=True),
         Plot("8 heads", "width of queries and keys d_k", unit, [curve("ours", widths)]),
-        Plot("Recall", "heads", unit, [curve("ours", recall)], x_log=True),
+        Plot("Recall", "heads", unit, [curve("ours", recalled)], x_log=True),
         Plot("The paper, English-German", "heads", "perplexity", [paper], x_log=True),
     ]
 
@@ -96,7 +103,7 @@ SUITE = Suite(
         ),
         Contrast(
             "recall: one head minus the best number of heads, nats a token",
-            minus(loss("recall, 1"), least(*(loss(f"recall, {n}") for n in RECALLING[1:]))),
+            minus(recall(1), least(*map(recall, RECALLING[1:]))),
             "one head recalls as well as the best",
             matters=0.02,
         ),
