@@ -20,7 +20,7 @@ from experiments.reports.drawing import LETTER, LINE, label_ends, log_ticks, pla
 __all__ = ["Plot", "Series", "paint"]
 
 _BESIDE = 380
-"""Panels stand beside each other where one of ours gets so many pixels, else below each other."""
+"""Panels stand beside each other where each of ours gets so many pixels, else in more rows."""
 _GAP = 28
 """Between panels."""
 _SMALL = 0.72
@@ -40,7 +40,7 @@ class _Box:
 
 
 def paint(plots: Plot | Sequence[Plot], width: int) -> Figure:
-    """A picture of one panel, or of several: beside each other where there is room.
+    """A picture of one panel, or of several, in rows.
 
     A label has the same colour in all panels. To be saved by `experiments.reports.theme`.
 
@@ -66,16 +66,34 @@ def paint(plots: Plot | Sequence[Plot], width: int) -> Figure:
 
 
 def _lay_out(panels: Sequence[Plot], width: float | int) -> list[_Box]:
-    shares = [_SMALL if panel.published and len(panels) > 1 else 1.0 for panel in panels]
-    free = width - _GAP * (len(panels) - 1)
-    widths = [free * share / sum(shares) for share in shares]
-    if all(w >= _BESIDE * share for w, share in zip(widths, shares, strict=True)):
-        height = max(map(_height, panels, widths))
-        lefts = [sum(widths[:n]) + _GAP * n for n in range(len(panels))]
-        return [_Box(left, 0, w, height) for left, w in zip(lefts, widths, strict=True)]
-    heights = [_height(panel, width) for panel in panels]
-    tops = [sum(heights[:n]) + _GAP * n for n in range(len(panels))]
-    return [_Box(0, top, width, height) for top, height in zip(tops, heights, strict=True)]
+    """Rows of equally many panels, but for the last: as few rows as there is room for."""
+    for rows in range(1, len(panels) + 1):
+        each = math.ceil(len(panels) / rows)
+        chunks = [panels[at : at + each] for at in range(0, len(panels), each)]
+        if each == 1 or all(_has_room(chunk, width) for chunk in chunks):
+            break
+    boxes: list[_Box] = []
+    for chunk in chunks:
+        top = max((box.top + box.height + _GAP for box in boxes), default=0)
+        widths = _widths(chunk, width)
+        height = max(map(_height, chunk, widths))
+        lefts = [sum(widths[:n]) + _GAP * n for n in range(len(chunk))]
+        boxes += [_Box(left, top, w, height) for left, w in zip(lefts, widths, strict=True)]
+    return boxes
+
+
+def _has_room(row: Sequence[Plot], width: float | int) -> bool:
+    least = [_BESIDE * share for share in _shares(row)]
+    return all(w >= least_w for w, least_w in zip(_widths(row, width), least, strict=True))
+
+
+def _widths(row: Sequence[Plot], width: float | int) -> list[float]:
+    shares, free = _shares(row), width - _GAP * (len(row) - 1)
+    return [free * share / sum(shares) for share in shares]
+
+
+def _shares(row: Sequence[Plot]) -> list[float]:
+    return [_SMALL if panel.published and len(row) > 1 else 1.0 for panel in row]
 
 
 def _height(plot: Plot, width: float | int) -> float | int:

@@ -78,6 +78,13 @@ def test_panels_stand_beside_each_other_where_there_is_room() -> None:
     assert narrow[0].y0 > narrow[1].y1
 
 
+def test_panels_that_do_not_fit_in_one_row_are_shared_among_rows() -> None:
+    places = [axes.get_position() for axes in paint([_lines()] * 3 + [_paper()], 1160).axes]
+    assert places[0].x1 < places[1].x0
+    assert places[2].x1 < places[3].x0
+    assert places[0].y0 == places[1].y0 > places[2].y1 == places[3].y1
+
+
 def test_the_papers_numbers_are_grey_open_and_dashed() -> None:
     ours = Series("ours", [1, 2], [1, 2], [0.5, 1.5], [1.5, 2.5])
     figure = paint(Plot("t", "x", "y", [ours, Series("p", [1, 2], [2, 3], paper=True)]), 600)
