@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from attn.errors import Unsupported
+from attn.mesh import along_sequence
 from attn.models.protocol import State
 from attn.models.source import source_lengths
 from attn.nn.noise import Noise
@@ -89,8 +90,7 @@ class OneSequence(nnx.Module):
     ) -> Float[Array, "B T V"]:
         """Logits of the token after each of `target_in`."""
         states = self.run(self.packed(memory, target_in), memory.lengths, noise)
-        place = memory.lengths[:, None] + jnp.arange(target_in.shape[1], dtype=jnp.int32)
-        return self.logits(jnp.take_along_axis(states, place[..., None], axis=1))
+        return self.logits(along_sequence(self._behind(memory, states)))
 
     def weights(self, memory: Prompt, target_in: Int[Array, "B T"]) -> Float[Array, "B L N T S"]:
         """Attention from each target position to the source, by layer and head.
@@ -117,6 +117,16 @@ class OneSequence(nnx.Module):
         """Reads several target tokens at once: the first `count` of each row (None: all)."""
         carry, states = self.advance(state.carry, tokens, count, False)
         return State(state.memory, carry), self.logits(states)
+
+    def _behind(self, memory: Prompt, states: Float[Array, "B L H"]) -> Float[Array, "B T H"]:
+        """The states of the target's tokens, which start where each row's source ends."""
+        longest = memory.tokens.shape[1]
+        if longest == 1:  # of texts without a source: a slice stays cut along the sequence
+            read = (memory.lengths == 1)[:, None, None]
+            return jnp.where(read, states[:, 1:], states[:, :-1])
+        target = jnp.arange(states.shape[1] - longest, dtype=jnp.int32)
+        place = memory.lengths[:, None] + target
+        return jnp.take_along_axis(states, place[..., None], axis=1)
 
     def packed(self, memory: Prompt, target_in: Int[Array, "B T"]) -> Int[Array, "B L"]:
         """Each row's source, its target right behind it, then all padding."""

@@ -53,6 +53,7 @@ def sent_bytes(found: list[Collective], kind: str | None = None) -> int:
 _INSTRUCTION = re.compile(r"^\s*(?:ROOT )?%?([\w.-]+) = (.*)$")
 _CALLED = re.compile(r"(?:calls|to_apply|body|branch_computations)=\{?%?([\w.-]+(?:, %?[\w.-]+)*)")
 _TURNS = re.compile(r'"known_trip_count":\{"n":"(\d+)"')
+_BELOW = re.compile(r" compare\(%([\w.-]+), %([\w.-]+)\), direction=LT")
 _EXCHANGE = re.compile(rf"\b({'|'.join(KINDS)})(?:-start)?\(([^)]*)\)")
 _ARRAY = re.compile(r"\b(pred|[a-z]+\d+\w*)\[([\d,]*)\]")
 
@@ -86,12 +87,10 @@ def _found(text: str) -> Iterator[tuple[str, int, int, int]]:
             if matched[1].startswith("async-collective-done"):
                 continue
             inside = [called for called in _inside(line, bodies) if not _goes_on(called)]
-            turns = _TURNS.search(line) if " while(" in line else None
+            turns = _turns(line, types, bodies) if " while(" in line else 1
             for called in inside:
-                found = walk(called, times * (int(turns[1]) if turns else 1))
-                if " while(" in line and turns is None:
-                    found = _refuse(found, called)
-                yield from found
+                found = walk(called, times * (turns or 1))
+                yield from found if turns is not None else _refuse(found, called)
 
     yield from walk(entry, 1)
 
@@ -103,6 +102,43 @@ def _goes_on(called: str) -> bool:
 def _inside(line: str, bodies: dict[str, list[str]]) -> Iterator[str]:
     for names in _CALLED.findall(line):
         yield from (name for name in re.findall(r"[\w.-]+", names) if name in bodies)
+
+
+def _turns(line: str, before: dict[str, str], bodies: dict[str, list[str]]) -> int | None:
+    """How often a loop turns: what the compiler says, or from its condition where that is JAX's for
+    a scan, whose counter goes up by one as long as it is below a constant; None for others.
+
+    Args:
+        line: the loop.
+        before: instructions of the same function, by name.
+        bodies: all functions.
+    """
+    if told := _TURNS.search(line):
+        return int(told[1])
+    condition = re.search(r"condition=%?([\w.-]+)", line)
+    given = re.search(r" while\(%([\w.-]+)\)", line)
+    if condition is None or given is None:
+        return None
+    test = bodies[condition[1]]
+    inside = {m[1]: m[2] for m in map(_INSTRUCTION.match, test) if m is not None}
+    compared = _BELOW.search(next(line for line in test if line.lstrip().startswith("ROOT")))
+    if compared is None:
+        return None
+    place = re.search(r"get-tuple-element\(.*\), index=(\d+)", inside[compared[1]])
+    elements = re.search(r" tuple\((.*?)\)", before[given[1]])
+    last = _constant(compared[2], inside)
+    if place is None or elements is None or last is None:
+        return None
+    first = _constant(re.findall(r"%([\w.-]+)", elements[1])[int(place[1])], before)
+    return None if first is None else last - first
+
+
+def _constant(name: str, known: dict[str, str]) -> int | None:
+    """The whole number that an instruction is, if it is one or a copy of one."""
+    while copied := re.search(r" copy\(%([\w.-]+)\)", known.get(name, "")):
+        name = copied[1]
+    found = re.search(r" constant\((-?\d+)\)", known.get(name, ""))
+    return int(found[1]) if found else None
 
 
 def _refuse(found: Iterator, loop: str) -> Iterator:

@@ -102,9 +102,9 @@ def _write(asked: Aot, plans: list[Plan], console: Console) -> None:
 
 def _line(found: Plan) -> str:
     memory = "—" if not found.temporaries else f"{found.needed / 2**30:.2f} GiB a device"
+    sent = "does not fit" if found.sent is None else f"{found.sent / 2**20:,.0f} MiB sent"
     return (
-        f"  {found.chips:>4} chips: {memory}, {found.sent / 2**20:,.0f} MiB sent, "
-        f"{found.seconds * 1e3:.1f} ms ({found.bound})"
+        f"  {found.chips:>4} chips: {memory}, {sent}, {found.seconds * 1e3:.1f} ms ({found.bound})"
     )
 
 
@@ -127,15 +127,18 @@ def _sheet(asked: Aot, found: Plan) -> Table:
             f"{one.kind} among {one.group}",
             f"{one.count}, {one.bytes / 2**20:,.1f} MiB sent by a device",
         )
-        for one in found.exchanges
+        for one in found.exchanges or []
     ]
+    network = "network unknown: there is no program"
+    if found.network_seconds is not None:
+        network = f"{found.network_seconds * 1e3:.2f} ms network"
     hours = found.steps * found.peak_seconds / asked.utilisation / 3600
     rows += [
         ("model FLOPs in a step", f"{found.model_flops:.3g}"),
         (
             "least time of a step",
             f"{found.compute_seconds * 1e3:.2f} ms compute, {found.memory_seconds * 1e3:.2f} ms "
-            f"memory, {found.network_seconds * 1e3:.2f} ms network",
+            f"memory, {network}",
         ),
         ("utilisation at most", f"{found.utilisation:.0%}, bound by {found.bound}"),
         ("tokens a day at most", f"{found.tokens_per_day:.3g}"),

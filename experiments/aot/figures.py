@@ -1,5 +1,6 @@
 """Memory and communication against chips."""
 
+import math
 from collections.abc import Sequence
 
 from matplotlib.figure import Figure
@@ -30,8 +31,11 @@ def draw(name: str, plans: Sequence[Plan]) -> Figure:
     memory.axhline(plans[0].memory / 2**30, color="0.3", linestyle="--", label="there is")
     memory.set(ylabel="GiB of a device", title=f"{name} on {plans[0].chip}", ylim=(0, None))
     for position, kind in enumerate(KINDS):
-        sent = [sent_bytes(plan.exchanges, kind) / 2**20 for plan in plans]
-        if any(sent):
+        sent = [
+            math.nan if plan.exchanges is None else sent_bytes(plan.exchanges, kind) / 2**20
+            for plan in plans
+        ]
+        if any(bytes_ > 0 for bytes_ in sent):
             network.plot(chips, sent, label=kind, **theme.series(position))
     network.set(ylabel="MiB sent by a device in a step", title="what devices send", ylim=(0, None))
     for axes in (memory, network):

@@ -13,7 +13,7 @@ from jax.experimental.topologies import get_topology_desc
 
 from attn.nn.transformer import LayerConfig
 from attn.typing import PyTree
-from experiments.aot.collectives import Collective, collectives
+from experiments.aot.collectives import Collective, collectives, sent_bytes
 from experiments.aot.flops import product_flops
 from experiments.aot.sheets import SHEETS
 from experiments.chips import CHIPS, Chip, device, exceeding
@@ -48,7 +48,8 @@ class Plan:
     """Bytes that the step sets aside on its way."""
     memory: int
     """Bytes that there are."""
-    exchanges: list[Collective]
+    exchanges: list[Collective] | None
+    """None where the compiler gives up for memory: there is no program then to read them from."""
     model_flops: int
     """Of the model, over all chips: three times its forward pass, all pairs of queries and keys
     counted (Chowdhery 2022, appendix B)."""
@@ -62,8 +63,8 @@ class Plan:
     """At the sheet's peak."""
     memory_seconds: float
     """To read parameters and moments and write them again."""
-    network_seconds: float
-    """At the sheet's rate, all links busy."""
+    network_seconds: float | None
+    """At the sheet's rate, all links busy; None where `exchanges` is."""
 
     @property
     def needed(self) -> int:
@@ -76,9 +77,9 @@ class Plan:
         return self.needed <= self.memory
 
     @property
-    def sent(self) -> int:
-        """Bytes that a chip sends in a step."""
-        return sum(one.bytes for one in self.exchanges)
+    def sent(self) -> int | None:
+        """Bytes that a device sends in a step."""
+        return None if self.exchanges is None else sent_bytes(self.exchanges)
 
     @property
     def peak_seconds(self) -> float:
@@ -88,17 +89,18 @@ class Plan:
     @property
     def seconds(self) -> float:
         """Of a step at the least, if everything overlaps: the roofline."""
-        return max(self.compute_seconds, self.memory_seconds, self.network_seconds)
+        return self._times[self.bound]
 
     @property
     def bound(self) -> str:
         """What that is the time of."""
-        named = {
-            "compute": self.compute_seconds,
-            "memory": self.memory_seconds,
-            "network": self.network_seconds,
-        }
-        return max(named, key=lambda name: named[name])
+        return max(self._times, key=lambda name: self._times[name])
+
+    @property
+    def _times(self) -> dict[str, float]:
+        """Those that are known."""
+        named = {"compute": self.compute_seconds, "memory": self.memory_seconds}
+        return named if self.network_seconds is None else named | {"network": self.network_seconds}
 
     @property
     def utilisation(self) -> float:
@@ -155,11 +157,12 @@ def plan(scale: Scale, chip: str, topology: str) -> Plan:
     forward = product_flops(_forward(config, scale), params, _batch(scale))
     again = getattr(config.model, "remat", "none") == "full"
     sheet, count = SHEETS[chip], len(devices)
-    per_chip = count // sheet.devices
+    chips = count // sheet.devices
+    sent = None if exchanges is None else sent_bytes(exchanges)
     return Plan(
         chip=chip,
         topology=topology,
-        chips=per_chip,
+        chips=chips,
         mesh=dict(machine.mesh.shape),
         parameters=sum(leaf.size for leaf in jax.tree.leaves(params)),
         arguments=held,
@@ -170,19 +173,16 @@ def plan(scale: Scale, chip: str, topology: str) -> Plan:
         step_flops=(4 if again else 3) * forward,
         tokens=config.train.batch_size * scale.target,
         steps=steps,
-        compute_seconds=(4 if again else 3) * forward / (per_chip * sheet.flops),
+        compute_seconds=(4 if again else 3) * forward / (chips * sheet.flops),
         memory_seconds=2 * held * sheet.devices / sheet.bandwidth,
-        network_seconds=sum(one.bytes for one in exchanges) * sheet.devices / sheet.network,
+        network_seconds=None if sent is None else sent * sheet.devices / sheet.network,
     )
 
 
 def _compiled(
     lowered: jax.stages.Lowered, given: PyTree, platform: str
-) -> tuple[int, int, list[Collective]]:
-    """Bytes of arguments and of temporaries on a device, and what devices send each other.
-
-    A program that the compiler gives up on for its memory has no exchanges to be told.
-    """
+) -> tuple[int, int, list[Collective] | None]:
+    """Bytes of arguments and of temporaries on a device, and what devices send each other."""
     try:
         compiled = lowered.compile(_OPTIONS.get(platform))
     except jax.errors.JaxRuntimeError as error:
@@ -190,7 +190,7 @@ def _compiled(
             math.prod(x.sharding.shard_shape(x.shape)) * x.dtype.itemsize
             for x in jax.tree.leaves(given)
         )
-        return held, exceeding(str(error)), []
+        return held, exceeding(str(error)), None
     used = compiled.memory_analysis()
     assert used is not None
     return used.argument_size_in_bytes, used.temp_size_in_bytes, collectives(compiled)

@@ -60,7 +60,7 @@ def shakespeare() -> Config:
 
     $ python -m experiments train shakespeare-gpt --task.manual-dir FOLDER
 
-    4 1/2 minutes on two cores; 2.61 bits a character [2.57, 2.64].
+    4 minutes on two cores; 2.62 bits a character [2.59, 2.65].
     """
     return Config(
         task=TaskConfig("shakespeare", unit="character", context=64, buckets=1),

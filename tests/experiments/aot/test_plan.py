@@ -10,7 +10,7 @@ from experiments.aot import command
 from experiments.aot.collectives import sent_bytes
 from experiments.aot.command import Aot, aot
 from experiments.aot.growing import grown, sizes
-from experiments.aot.plan import plan
+from experiments.aot.plan import plan, resized
 from experiments.chips import CHIPS, missing
 from experiments.config import Config, TrainConfig
 from experiments.configs.scale import SCALES, Scale
@@ -60,6 +60,27 @@ def test_fsdp_sends_what_theory_says_and_keeps_a_part_of_the_state(parts):
     gathered = 2 * (parts.parameters - table) + projections + table
     found = sent_bytes(parts.exchanges, "all-gather")
     assert found == pytest.approx(3 / 4 * 2 * gathered, rel=0.05)
+
+
+def test_each_part_of_an_accumulated_step_sends_as_much(parts):
+    """A loop, whose turns its condition tells: the exchanges inside count as often."""
+    halves = plan(resized(small(fsdp=4), accumulate=2), "v5e", "2x2")
+    for kind in ("all-gather", "reduce-scatter"):
+        expected = 2 * sent_bytes(parts.exchanges, kind)
+        assert sent_bytes(halves.exchanges, kind) == pytest.approx(expected, rel=0.05)
+
+
+def test_a_plan_without_a_program_says_what_is_unknown(tmp_path, monkeypatch, parts):
+    none = replace(parts, exchanges=None, network_seconds=None, temporaries=2 * parts.memory)
+    assert (none.sent, none.bound, none.fits) == (None, "compute", False)
+    monkeypatch.setattr(command, "plan", lambda *asked: none)
+    console = Console(record=True, width=120)
+    aot(Aot("transformer-base", topology="2x2", output=tmp_path), console)
+    printed = console.export_text()
+    assert "does not fit" in printed
+    assert "network unknown: there is no program" in printed
+    aot(Aot("decoder-1b", topology="2x2", scale=True, output=tmp_path), console)
+    assert "does not fit, " in console.export_text()
 
 
 def test_figures_hang_together(parts):
