@@ -42,5 +42,6 @@ def draw(name: str, plans: Sequence[Plan]) -> Figure:
         axes.set_xscale("log", base=2)
         axes.set_xticks(chips, [str(n) for n in chips])
         axes.set_xlabel("chips")
-        axes.legend(frameon=False, fontsize="small")
+        if axes.get_legend_handles_labels()[0]:  # one chip alone sends nothing
+            axes.legend(frameon=False, fontsize="small")
     return figure

@@ -32,12 +32,13 @@ def decode(model, source=SOURCE, target=TARGET):
     return model.decode(model.encode(source), target)
 
 
-def test_a_row_is_read_as_one_text():
+@pytest.mark.parametrize("source", [SOURCE, jnp.array([[2], [0]])], ids=["long", "one and none"])
+def test_a_row_is_read_as_one_text(source):
     """With all as it should be behind the padding: the logits are those of the plain sequence."""
     model = build(BASE)
-    got = run(model, decode)()
-    for row, length in enumerate(source_lengths(SOURCE).tolist()):
-        text = jnp.concatenate([SOURCE[row, :length], TARGET[row]])[None]
+    got = run(model, decode)(source)
+    for row, length in enumerate(source_lengths(source).tolist()):
+        text = jnp.concatenate([source[row, :length], TARGET[row]])[None]
         want = model(text)[0, length:]
         np.testing.assert_allclose(got[row], want, atol=2e-5)
 
