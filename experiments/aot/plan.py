@@ -204,9 +204,11 @@ def topology_devices(chip: Chip, topology: str) -> list[jax.Device]:
     """
     device(chip)  # sets up what the plug-ins ask for
     try:
-        if chip.platform == "tpu":
-            return list(get_topology_desc(f"{chip.name}:{topology}", "tpu").devices)
         count = math.prod(int(n) for n in topology.split("x"))
+        if chip.platform == "tpu":
+            # By default a host has four chips, and there are no fewer.
+            host = {"chips_per_host_bounds": (1, 1, 1)} if count == 1 else {}
+            return list(get_topology_desc(f"{chip.name}:{topology}", "tpu", **host).devices)
         shape = f"{-(-count // 8)}x{min(count, 8)}x1"
         return list(
             get_topology_desc("", "cuda", topology=shape, target_config=chip.topology).devices

@@ -109,7 +109,7 @@ def _table(tallies: Iterable[Tally]) -> Table:
             tally.fault,
             str(tally.times),
             f"[{colour}]{tally.survived}[/]",
-            "" if tally.same is None else str(tally.same),
+            f"{tally.same} of {tally.ended} runs" if tally.ended else "",
             f"{tally.seconds:.0f}",
             escape("; ".join(tally.notes)),
         )

@@ -24,8 +24,10 @@ class Tally:
     fault: str
     times: int = 0
     survived: int = 0
-    same: int | None = None
-    """Times that the run ended in the bits of an undisturbed one (None: it has no end)."""
+    ended: int = 0
+    """Runs that came to their end: a fault may strike one several times, or end it for good."""
+    same: int = 0
+    """Of these, runs that ended in the bits of an undisturbed one."""
     seconds: float = 0.0
     notes: list[str] = field(default_factory=list)
     """How it was not survived, and where it struck."""

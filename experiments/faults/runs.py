@@ -111,7 +111,7 @@ def expect_end(folder: Path, expected: dict[str, Any], tally: Tally) -> str:
     """
     code, words = finish(folder)
     expect(code == 0, f"{folder.name} did not go on: exit code {code}; see {_words(folder)}")
-    tally.same = tally.same or 0
+    tally.ended += 1
     found = outcome(folder)
     differ = [name for name in expected if found[name] != expected[name]]
     expect(not differ, f"{folder.name} ended in another {', '.join(differ)}")

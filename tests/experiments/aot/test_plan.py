@@ -9,8 +9,8 @@ from attn.models import DecoderConfig
 from experiments.aot import command
 from experiments.aot.collectives import sent_bytes
 from experiments.aot.command import Aot, aot
-from experiments.aot.growing import grown, sizes
-from experiments.aot.plan import plan, resized
+from experiments.aot.growing import devices_of, grown, sizes
+from experiments.aot.plan import plan, resized, topology_devices
 from experiments.chips import CHIPS, missing
 from experiments.config import Config, TrainConfig
 from experiments.configs.scale import SCALES, Scale
@@ -124,6 +124,13 @@ def test_a_sweep_is_drawn(tmp_path, monkeypatch, parts):
         256,
     ]
     assert "all-gather" in (tmp_path / "decoder-1b-v5e-16x16-scale.svg").read_text("utf-8")
+
+
+@pytest.mark.parametrize("chip", ["v5e", "v6e", "v5p"])
+def test_the_smallest_and_the_largest_topology_of_a_sweep_are_there(chip):
+    for topology in (sizes(chip)[0], sizes(chip)[-1]):
+        found = topology_devices(CHIPS[chip], topology)
+        assert len(found) == devices_of(chip, topology)
 
 
 def test_every_config_grows_on_every_chip():
