@@ -1,8 +1,13 @@
 """One head is too few, and narrow keys are too narrow (Vaswani et al. 2017, table 3).
 
 Beside the transduction stands associative recall with two relations: to answer, a value has to be
-bound to the key and to the relation before it, two places for one layer to look at. The task is of
-a size that the model with four heads learns within the budget; training has all its 1,536 sources.
+bound to the key and to the relation before it, two places for one layer to look at. Training has
+all of its 1,536 sources.
+
+The size of that task was chosen knowing what came of others. With four keys to draw from and twice
+the examples, one head and four were alike on the test split, 0.25 nats each, half of it learned;
+this one was taken after trials on the validation split in which four heads learned all of it and
+one did not. So its contrast shows that there is such a task, not how often there is.
 """
 
 from collections.abc import Sequence

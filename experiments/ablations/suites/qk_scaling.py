@@ -4,6 +4,8 @@ What is learned is associative recall, by a bidirectional stack of two layers: o
 values to their keys, the next to find the key that is asked for. There are 108 sources in all and
 training has them all: the question is whether it is learned, not how far it carries. The learning
 rate is one at which scaled dot products learn it at the greatest width, the same for all widths.
+It and the size were found by some forty trials on the validation split; at other sizes some showed
+unscaled scores too, at this one scaled and additive alone.
 """
 
 from collections.abc import Sequence
