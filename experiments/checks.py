@@ -12,10 +12,19 @@ def check(config: Config) -> None:
     Raises:
         InputError: it names the field, its value and what was expected.
     """
-    _check_train(config.train)
-    optimizer.check(config.optimizer)
+    check_numbers(config)
     tracking.check(config.train.wandb)
     machine_of(config).check_divides(config.train.batch_size, config.train.accumulate)
+
+
+def check_numbers(config: Config) -> None:
+    """Looks at what is the same on every machine, as `check`: the run may be another's.
+
+    Raises:
+        InputError: as `check`.
+    """
+    _check_train(config.train)
+    optimizer.check(config.optimizer)
     check_search(config.search)
 
 

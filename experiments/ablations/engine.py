@@ -1,6 +1,7 @@
 """A suite from its plan to its verdict."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,7 +9,7 @@ import jax
 from rich.console import Console
 
 from experiments.ablations import work
-from experiments.ablations.plan import Plan, code_version
+from experiments.ablations.plan import Group, Plan, code_version
 from experiments.ablations.spread import Cluster, Order, spread
 from experiments.ablations.statistics import NoScore, Sample, Scores, estimate
 from experiments.ablations.suite import check_seeds
@@ -64,6 +65,8 @@ def ablate(launch: Launch, console: Console) -> dict[str, Any]:
         told, _ = work.read(plan, group)
         state = work.failure(plan, group) if told is None else f"{told['seconds']:.0f} s"
         console.print(f"  {number + 1}/{len(plan.groups)} {group.name}: {state}", soft_wrap=True)
+        # What cannot be set side by side is refused before the next group costs time.
+        Scores(_samples(plan, plan.groups[: number + 1]), resamples=1)
     results = gather(plan, code, launch.command)
     if jax.process_index() == 0:
         files.write_json(order.folder / RESULTS, results)
@@ -78,10 +81,10 @@ def gather(plan: Plan, code: str, command: str) -> dict[str, Any]:
         code: version of the code that measured.
         command: how to make it again.
     """
-    samples: dict[str, dict[int, dict[str, Sample]]] = {name: {} for name in plan.variants}
+    samples = _samples(plan, plan.groups)
     failed, trained, seconds = [], dict.fromkeys(plan.variants, 0.0), 0.0
     for group in plan.groups:
-        told, found = work.read(plan, group)
+        told, _ = work.read(plan, group)
         seconds += 0.0 if told is None else told["seconds"]
         for number, run in enumerate(group.runs):
             error = work.failure(plan, group) if told is None else None
@@ -91,9 +94,6 @@ def gather(plan: Plan, code: str, command: str) -> dict[str, Any]:
                     error = f"diverged at step {at}"
             if error is not None:
                 failed.append({"variant": run.variant, "seed": run.seed, "error": error})
-            else:
-                each = {name: by_run[number] for name, by_run in found.items()}
-                samples[run.variant][run.seed] = each
     scores = Scores(samples, resamples=RESAMPLES)
     return {
         "suite": plan.suite.name,
@@ -123,6 +123,18 @@ def gather(plan: Plan, code: str, command: str) -> dict[str, Any]:
         "failed": failed,
         **decide(plan.suite.contrasts, scores).to_json(),
     }
+
+
+def _samples(plan: Plan, groups: Sequence[Group]) -> dict[str, dict[int, dict[str, Sample]]]:
+    """By variant and seed what each run gave that was trained to its end, by quantity."""
+    samples: dict[str, dict[int, dict[str, Sample]]] = {name: {} for name in plan.variants}
+    for group in groups:
+        told, found = work.read(plan, group)
+        for number, run in enumerate(group.runs):
+            if told is not None and told["runs"][number]["diverged"] is None:
+                each = {name: by_run[number] for name, by_run in found.items()}
+                samples[run.variant][run.seed] = each
+    return samples
 
 
 def _quantities(

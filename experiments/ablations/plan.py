@@ -14,6 +14,7 @@ from attn.models import count_parameters, fit
 from attn.nn.transformer import LayerConfig
 from experiments import tasks
 from experiments.ablations.suite import Suite
+from experiments.checks import check_numbers
 from experiments.config import Config, TaskConfig
 from experiments.data.buckets import choose_shapes
 from experiments.errors import InputError
@@ -75,16 +76,18 @@ class Plan:
         """Loads the tasks, whose tokenizers are kept in the folder, and sizes the models.
 
         Raises:
-            InputError: the grid names what is not there, a model cannot be sized, or what loading
-                a task raises.
+            InputError: the grid names what is not there, a number that no run can have, a model
+                cannot be sized, or what loading a task raises.
         """
         self.suite, self.folder, self.seeds = suite, folder, tuple(seeds)
         self.budget = budget
         self.chosen = suite.budget(budget)
         self._tasks: dict[TaskConfig, Task] = {}
+        variants = suite.variants(self.chosen)
+        for config in variants.values():
+            check_numbers(config)
         self.variants = {
-            name: level(config, self.task(config.task))
-            for name, config in suite.variants(self.chosen).items()
+            name: level(config, self.task(config.task)) for name, config in variants.items()
         }
 
     def task(self, config: TaskConfig) -> Task:

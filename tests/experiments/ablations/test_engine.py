@@ -81,6 +81,14 @@ def test_a_run_that_fails_sinks_nothing(tmp_path):
     validate(results)
 
 
+def test_what_cannot_be_set_side_by_side_ends_a_suite_at_once(tmp_path):
+    uneven = order(tmp_path, "tests.experiments.ablations.uneven_suite")
+    with pytest.raises(InputError, match=r"'nll' of 'last, 14'.*\[39, 2\]; expected .*\[40, 2\]"):
+        ablate(Launch(uneven, "x"), QUIET)
+    done = [work.folder_of(uneven.plan(), group).exists() for group in uneven.plan().groups]
+    assert done == [True, True, False]
+
+
 def test_a_job_that_dies_is_reported(tmp_path, monkeypatch):
     monkeypatch.setattr(engine, "spread", lambda *arguments: None)
     results = ablate(Launch(order(tmp_path), "x", jobs=2), QUIET)

@@ -26,6 +26,13 @@ def test_a_size_that_cannot_be_is_refused():
         level(Config(model=TransformerConfig(width=32), parameters=5_000), reversal())
 
 
+def test_numbers_that_no_run_can_have_are_refused_before_any_data_is_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(Plan, "task", None)
+    budgets = {"cpu": replace(SUITE.budgets["cpu"], changes={"train.batch_size": 0})}
+    with pytest.raises(InputError, match=r"train\.batch_size is 0; expected at least 1"):
+        Plan(replace(SUITE, budgets=budgets), "cpu", (0, 1, 2), tmp_path)
+
+
 @pytest.fixture(scope="module")
 def plan(tmp_path_factory):
     return Plan(SUITE, "cpu", (0, 1, 2), tmp_path_factory.mktemp("plan"))
