@@ -108,7 +108,7 @@ def run_record(folder: Path, label: str, seed: int, evaluation: Evaluation) -> d
         "by_length": found["by_length"],
         "folder": folder.name,
         "decoding": evaluation.decoding,
-        "attends": (folder / ALIGNMENTS).exists(),
+        **({} if evaluation.attends is None else {"attends": evaluation.attends}),
     }
 
 

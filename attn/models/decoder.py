@@ -44,7 +44,7 @@ class DecoderConfig(LayerConfig):
 class Decoder(OneSequence):
     """The model of `DecoderConfig`; answers `attn.models.protocol.Seq2Seq`."""
 
-    attends: ClassVar[bool] = True
+    attends: ClassVar[bool | None] = True
 
     def __init__(
         self,

@@ -13,6 +13,7 @@ from attn.models.source import source_lengths
 from attn.nn.attention import AdditiveAttention, Annotations
 from attn.nn.intra import LSTMN, DeepLSTMN, Tape
 from attn.nn.noise import Noise, drop
+from attn.nn.recalls import recalls
 from attn.nn.stack import Carries, Stack
 from attn.typing import Array, ArrayLike, Float, Int
 
@@ -119,6 +120,24 @@ class LSTMNSeq2Seq(nnx.Module):
             return jnp.concatenate(looks, axis=1)
         query = self.attention.query(top.swapaxes(0, 1))
         return memory.sources[0].weights(query, self.attention.score())
+
+    def maps(
+        self, source: Int[Array, "B S"], target_in: Int[Array, "B T"]
+    ) -> dict[str, Float[Array, "B L 1 _ _"]]:
+        """How every layer recalls: "encoder" (source to source), "decoder" (target to target; what
+        is left goes to the state that shallow fusion starts from); and "cross", `weights`."""
+        memory, start = self.encode(source), self.encoder.start(*source.shape)
+        return {
+            "encoder": recalls(self.encoder, source, start, source != PAD),
+            "decoder": recalls(
+                self.decoder,
+                target_in,
+                self._first(memory, target_in.shape[1]),
+                target_in != PAD,
+                memory.sources if self.deep else None,
+            ),
+            "cross": self.weights(memory, target_in),
+        }
 
     def start(self, memory: Memory, capacity: int) -> State:
         """Tapes with room for `capacity` steps."""

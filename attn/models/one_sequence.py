@@ -39,7 +39,7 @@ class OneSequence(nnx.Module):
         offset: what is added to a source's token ids: 0 where the vocabulary is shared.
     """
 
-    attends: ClassVar[bool] = False
+    attends: ClassVar[bool | None] = False
 
     def vocabulary(self, source: int, target: int, shared: bool | None) -> None:
         """Settles `joint` and `offset`; `shared` None is: where both have the same size.
@@ -96,7 +96,7 @@ class OneSequence(nnx.Module):
         """Attention from each target position to the source, by layer and head.
 
         Raises:
-            attn.Unsupported: the model has no attention (`attends` is false).
+            attn.Unsupported: the model has no attention to a source (`attends` is not true).
         """
         raise Unsupported("the model has no attention to a source")
 

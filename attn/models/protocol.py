@@ -37,8 +37,9 @@ class Seq2Seq(Protocol):
     Dropout happens where `noise` is given, and nowhere else.
     """
 
-    attends: bool
-    """Whether the decoder looks at the source by attention, so that there are weights to show."""
+    attends: bool | None
+    """Whether the decoder looks at the source by attention, so that there are weights to show. None
+    where no decoder is apart from what reads the source, and that may attend within it."""
 
     def encode(self, source: Int[Array, "B S"], noise: Noise | None = None) -> Any:
         """The memory of a source: a pytree whose leaves have the batch as their first axis."""
@@ -54,7 +55,7 @@ class Seq2Seq(Protocol):
         """Attention from each target position to the source, by layer and head.
 
         Raises:
-            attn.Unsupported: the model has no attention (`attends` is false).
+            attn.Unsupported: the model has no attention to a source (`attends` is not true).
         """
         ...
 

@@ -43,7 +43,7 @@ class Reader(nnx.Module):
     What follows the answer is `EOS` with certainty.
     """
 
-    attends: ClassVar[bool] = False
+    attends: ClassVar[bool | None] = None
     kind: Head
     words: int
     """Size of the target's vocabulary."""

@@ -15,6 +15,7 @@ from attn.models.seq2seq import uniform
 from attn.nn.cells import GRU, LSTM, RNN, Bidirectional, Recurrent
 from attn.nn.intra import LSTMN
 from attn.nn.noise import Noise, drop
+from attn.nn.recalls import recalls
 from attn.nn.stack import Carries, Stack
 from attn.typing import Array, Bool, Float, Int
 
@@ -56,7 +57,8 @@ class RecurrentLMConfig:
         Raises:
             ValueError: one vocabulary is asked for, but the sizes differ.
         """
-        return RecurrentLM(self, source_vocabulary, target_vocabulary, rngs)
+        kind = LSTMNLM if self.cell == "lstmn" else RecurrentLM
+        return kind(self, source_vocabulary, target_vocabulary, rngs)
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,8 @@ class RecurrentReaderConfig:
         Raises:
             ValueError: a `pool` is asked for, but nothing is pooled: `head` is not "class".
         """
-        return RecurrentReader(self, source_vocabulary, target_vocabulary, rngs)
+        kind = LSTMNReader if self.cell == "lstmn" else RecurrentReader
+        return kind(self, source_vocabulary, target_vocabulary, rngs)
 
 
 def recurrent_stack(
@@ -171,6 +174,20 @@ class RecurrentLM(OneSequence):
         return (states @ table.T).astype(jnp.float32)
 
 
+class LSTMNLM(RecurrentLM):
+    """A recurrent language model whose layers attend to what they have read, and show how."""
+
+    attends: ClassVar[bool | None] = None
+
+    def maps(
+        self, source: Int[Array, "B S"], target_in: Int[Array, "B T"]
+    ) -> dict[str, Float[Array, "B L 1 _ _"]]:
+        """How every layer recalls: "sequence", the source's tokens and the target's behind them."""
+        tokens = self.packed(self.encode(source), target_in)
+        start = self.stack.start(*tokens.shape)
+        return {"sequence": recalls(self.stack, tokens, start, tokens != PAD)}
+
+
 class RecurrentReader(Reader):
     """The model of `RecurrentReaderConfig`; answers `attn.models.protocol.Seq2Seq`."""
 
@@ -222,3 +239,14 @@ class RecurrentReader(Reader):
     def _mean(self, states: Float[Array, "B S H"], real: Bool[Array, "B S"]) -> Float[Array, "B H"]:
         total = jnp.where(real[..., None], states, 0).sum(1)
         return total / jnp.maximum(real.sum(1, keepdims=True), 1).astype(total.dtype)
+
+
+class LSTMNReader(RecurrentReader):
+    """A recurrent reader whose layers attend to what they have read, and show how."""
+
+    def maps(
+        self, source: Int[Array, "B S"], target_in: Int[Array, "B T"]
+    ) -> dict[str, Float[Array, "B L N S S"]]:
+        """How every layer recalls: "encoder", a head for each direction."""
+        start = self.stack.start(*source.shape)
+        return {"encoder": recalls(self.stack, source, start, source != PAD)}

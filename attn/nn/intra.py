@@ -74,7 +74,8 @@ class LSTMN(Recurrent):
         c_t = f * c~_t + i * c^_t,  h_t = o * tanh(c_t)         (8, 9)
 
     where i, f, o and c^ see [h~_t, x_t] (7). An empty tape recalls zeros; with one slot this is an
-    LSTM.
+    LSTM. The authors' code (cheng6076/SNLI-attention) agrees, but that its tapes begin with a slot
+    of zeros and its encoder leaves out W_h~.
 
     Args:
         inputs: width of an input.

@@ -48,6 +48,7 @@ class Evaluator:
             InputError: a number in `config` that no search can have.
         """
         check_search(config)
+        self._graphdef = graphdef
         self._task = task
         self._config = config
         devices = Mesh(np.array(jax.local_devices()), ("data",))
@@ -70,12 +71,15 @@ class Evaluator:
         Where no metric of the task reads outputs, none are searched for: hypotheses are empty.
         """
         searched = self._task.searched
-        return assess(
+        found = assess(
             self.items(params, split, search=searched),
             self._task.metrics,
             decoding=describe(self._config) if searched else UNSEARCHED,
             resamples=self._config.resamples,
         )
+        if not searched:
+            return found
+        return replace(found, attends=nnx.merge(self._graphdef, params).attends)
 
     def items(self, params: PyTree, split: str = "test", *, search: bool) -> list[Item]:
         """What the model makes of each example; without `search`, hypotheses are empty."""

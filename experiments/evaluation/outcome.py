@@ -63,6 +63,8 @@ class Evaluation:
     decoding: str
     """How outputs were found, for people."""
     items: list[Item]
+    attends: bool | None = None
+    """Whether the model looked at the source by attention as it wrote, where that can be asked."""
 
     def to_json(self) -> dict[str, Any]:
         """What `json.dumps` takes and `from_json` reads."""
@@ -77,6 +79,7 @@ class Evaluation:
             "signatures": self.signatures,
             "decoding": self.decoding,
             "items": [asdict(item) for item in self.items],
+            **({} if self.attends is None else {"attends": self.attends}),
         }
 
     @classmethod
@@ -100,6 +103,7 @@ class Evaluation:
             signatures=dict(data["signatures"]),
             decoding=data["decoding"],
             items=[Item(**item) for item in data["items"]],
+            attends=data.get("attends"),
         )
 
 

@@ -131,8 +131,6 @@ def _results_of_run(folder: Path) -> Results:
             "model": field(model, "name", str, "config.json: model"),
             "seed": field(train, "seed", int, "config.json: train"),
             "folder": folder.name,
-            # An evaluation leaves alignments of every model that has some.
-            "attends": (folder / "alignments.json").exists(),
         },
         str(folder),
     )
@@ -252,7 +250,7 @@ def _missing(runs: tuple[Run, ...], files: Mapping[tuple[str, int], RunFiles]) -
             "config.json": found.config,
             "metrics.jsonl": found.validation,
             "test.json": found.outputs,
-            "alignments.json": found.alignments if run.attends is not False else (),
+            "alignments.json": found.alignments if run.attends else (),
         }
         missing += [f"{run.folder}/{name}" for name, value in wanted.items() if value is None]
     return missing

@@ -89,6 +89,8 @@ every_model = pytest.mark.parametrize(
     ],
 )
 
+MAPPED = LSTMNConfig, TransformerConfig, DecoderConfig, EncoderConfig
+
 
 @cache
 def build(config):
@@ -187,6 +189,36 @@ def test_weights_are_distributions_over_the_source(config):
         np.testing.assert_allclose(totals, 1, atol=1e-5)
     assert not weights[0, ..., 5:].any()
     assert not weights[2].any(), "a row with nothing to look at has no weights"
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        param(config, quick=n not in SECOND, id=f"{config.name}{n}")
+        for n, config in enumerate(CONFIGS)
+        if isinstance(config, MAPPED) or getattr(config, "cell", None) == "lstmn"
+    ],
+)
+def test_maps_share_out_one_at_every_real_position(config):
+    """The first that an LSTMN reads recalls nothing; a sink's share, and that of the state from
+    which shallow fusion starts, is not in the map."""
+    maps = compiled(build(config), lambda model: model.maps(SOURCE, TARGET))()
+    sizes = {"encoder": ((5, 5), (3, 3)), "decoder": ((4, 4), (4, 4)), "cross": ((4, 5), (4, 3)),
+             "sequence": ((9, 9), (7, 7))}  # fmt: skip
+    recalls = isinstance(config, LSTMNConfig) or getattr(config, "cell", None) == "lstmn"
+    for kind, found in maps.items():
+        shallow = getattr(config, "fusion", None) == "shallow" and kind == "decoder"
+        less = shallow or (getattr(config, "sinks", False) and kind != "cross")
+        for row, (rows, columns) in enumerate(sizes[kind]):
+            real = np.asarray(found[row, :, :, :rows])
+            assert np.all(real[..., columns:] == 0)
+            if recalls and kind != "cross":
+                assert np.all(real[..., 0, :] == 0)
+                real = real[..., 1:, :]
+            totals = real.sum(-1)
+            assert np.all(totals > 0)
+            assert np.all(totals < 1 + 1e-5)
+            assert np.any(totals < 0.95) if less else np.allclose(totals, 1)
 
 
 @every_model
