@@ -141,7 +141,7 @@ def tally(weights: Float[Array, "L N R C"], rows: Int[Array, ""], columns: Int[A
     there = (row < rows) & (at >= 0) & (at < columns)
     where = jnp.clip(at, 0, weights.shape[3] - 1)
     near = jnp.take_along_axis(weights, where[None, None], axis=-1)
-    highest = jnp.argmax(weights, axis=-1)[..., None] == at
+    highest = (jnp.argmax(weights, axis=-1)[..., None] == at) & jnp.any(weights > 0, -1)[..., None]
     return Tally(
         positions=rows,
         entropy=-jnp.sum(xlogy(weights, weights), axis=(-2, -1)),

@@ -8,8 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from experiments.errors import InputError
+from experiments.errors import InputError, expect_known
 from experiments.reports.schema import check, field, read_json
+
+KINDS = ("encoder", "decoder", "cross", "sequence")
+"""In the order in which they are shown."""
 
 POSITIONAL = 0.9
 """Share of the largest weights at one offset that makes a head positional (Voita et al. 2019)."""
@@ -99,7 +102,11 @@ def read_heads(folder: Path) -> Heads | None:
         check(offset, int, f"{where}: offsets") for offset in field(found, "offsets", list, where)
     ]
     entries = field(found, "kinds", dict, where)
-    kinds = tuple(_kind(name, entry, f"{where}: kinds.{name}") for name, entry in entries.items())
+    for name in entries:
+        expect_known(f"kind of {where}:", name, KINDS)
+    kinds = tuple(
+        _kind(name, entries[name], f"{where}: kinds.{name}") for name in KINDS if name in entries
+    )
     items = field(found, "items", list, where)
     try:
         with np.load(folder / "heads.npz") as weights:

@@ -109,6 +109,8 @@ def describe(heads: Heads) -> str:
     said = []
     for kind in heads.kinds:
         count = f"{kind.name}: {len(kind.layers)} × {len(kind.layers[0])} heads"
+        if len(kind.heads) == 1:
+            count = f"{kind.name}: one head"
         if kind.heads[0].maximum:
             count += f", {sum(head.positional for head in kind.heads)} positional"
         said.append(count)

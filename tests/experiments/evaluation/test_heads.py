@@ -82,6 +82,13 @@ def test_padding_counts_for_nothing():
         np.testing.assert_array_equal(found, expected)
 
 
+def test_a_position_that_looks_at_nothing_has_no_largest_weight():
+    before = np.eye(4, k=-1)[None, None]
+    _, _, weight, maximum = means(before, 4, 4)
+    np.testing.assert_allclose(weight[0, 0], [1, 0, 0])
+    np.testing.assert_allclose(maximum[0, 0], [1, 0, 0])
+
+
 class MappedModule(HistoryModule):
     """Two layers of two heads that look one back (the first layer) and evenly (the second)."""
 

@@ -16,7 +16,7 @@ def fabricate_heads(folder: Path, layers: int = 2, heads: int = 4, items: int = 
     Head 1 of every layer looks one back, head 2 evenly, the others at random.
     """
     rng = np.random.default_rng(0)
-    kinds = ("encoder", "decoder", "cross")
+    kinds = ("cross", "decoder", "encoder")  # as trees of arrays have them
     shown, weights, found = [], {}, {}
     for place in range(items):
         source, target = [*SOURCE.split()[place:], "</s>"], TARGET.split()
@@ -29,7 +29,7 @@ def fabricate_heads(folder: Path, layers: int = 2, heads: int = 4, items: int = 
     for kind in kinds:
         share = np.round(rng.uniform(0, 0.5, (layers, heads, 3)), 4)
         entropy = rng.uniform(0.5, 2.0, (layers, heads)).round(4)
-        share[:, 0], entropy[:, 0], entropy[:, 1] = (1.0, 0.0, 0.0), 0.0, 2.7
+        share[:, 0], entropy[:, 0], entropy[:, 1:2] = (1.0, 0.0, 0.0), 0.0, 2.7
         found[kind] = {"positions": 900, "entropy": entropy.tolist(), "uniform_entropy": 2.7}
         if kind != "cross":
             found[kind] |= {"weight": share.tolist(), "maximum": share.tolist()}
@@ -45,7 +45,7 @@ def _maps(
     score = rng.normal(0, 2, (layers, heads, rows, columns))
     distance = np.arange(columns) - np.arange(rows)[:, None]
     score[:, 0] = np.where(distance == -1, 60.0, np.where(distance == 0, 30.0, 0.0))
-    score[:, 1] = 0.0
+    score[:, 1:2] = 0.0
     if causal:
         score = np.where(distance <= 0, score, -np.inf)
     weights = np.exp(score - score.max(-1, keepdims=True))

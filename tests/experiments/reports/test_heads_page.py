@@ -111,6 +111,28 @@ def test_a_report_links_the_pages_of_its_runs(tmp_path: Path) -> None:
     ]
 
 
+def test_a_model_that_attends_within_what_it_reads_is_no_fixed_vector(tmp_path: Path) -> None:
+    fabricate(tmp_path, {"seq2seq": 24.0, "lstmn-lm": 16.0}, seeds=1, maps=1)
+    results = json.loads((tmp_path / "results.json").read_text())
+    (run,) = (run for run in results["runs"] if run["model"] == "lstmn-lm")
+    del run["attends"]
+    (tmp_path / "results.json").write_text(json.dumps(results))
+    (tmp_path / "lstmn-lm-seed0" / "alignments.json").unlink()
+    fabricate_heads(tmp_path / "lstmn-lm-seed0", layers=1, heads=1)
+    write_report(tmp_path)
+    page = Page((tmp_path / "report.html").read_text())
+    assert page.has("lstmn-lm has the best phoneme error rate")
+    assert page.has("seq2seq: no attention, so nothing to draw")
+    assert page.has("lstmn-lm-seed0 : encoder: one head, 1 positional")
+    assert not page.has("Missing")
+
+    write_report(tmp_path / "lstmn-lm-seed0")
+    page = Page((tmp_path / "lstmn-lm-seed0" / "report.html").read_text())
+    assert page.has("What every head looks at")
+    assert not page.has("Where the models look")
+    assert not page.has("fixed vector")
+
+
 def test_eight_layers_of_eight_heads_stay_small(tmp_path: Path) -> None:
     fabricate_heads(tmp_path, layers=8, heads=8, items=3)
     write_heads(tmp_path)
@@ -123,6 +145,7 @@ def test_eight_layers_of_eight_heads_stay_small(tmp_path: Path) -> None:
     [
         (lambda found: found.pop("offsets"), r"heads\.json\.offsets is missing"),
         (lambda found: found["items"][0].pop("source"), r"items\[0\]\.source is missing"),
+        (lambda found: found["kinds"].update(both={}), r"kind of .*heads\.json: 'both'; nearest"),
         (
             lambda found: found["items"][0]["source"].append("x"),
             r"items\[0\]: the encoder maps are \(2, 4, 22, 22\); expected \(2, 4, 23, 23\)",
