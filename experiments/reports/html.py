@@ -90,6 +90,14 @@ def render(evidence: Evidence, heads: Sequence[HeadsLink] = ()) -> str:
     summaries, metrics = summarize(results), results.metrics
     different, shared = tables.differences(evidence, summaries)
     several_seeds = any(len(summary.runs) > 1 for summary in summaries)
+    outputs = {
+        summary.model: files.outputs
+        for summary in summaries
+        if (files := evidence.files[summary.model, summary.runs[0].seed]).outputs
+    }
+    written = {
+        model: items for model, items in outputs.items() if any(item.hypothesis for item in items)
+    }
     template = environment().get_template("report.html")
     return template.render(
         heads=heads,
@@ -106,9 +114,7 @@ def render(evidence: Evidence, heads: Sequence[HeadsLink] = ()) -> str:
         results_table=tables.results_table(summaries, metrics),
         seeds_table=tables.seeds_table(summaries, metrics) if several_seeds else None,
         length_tables=[
-            (metric.heading, tables.length_table(summaries, metric, unit))
-            for metric in metrics
-            if summaries[0].by_length
+            (metric.heading, tables.length_table(summaries, metric, unit)) for metric in metrics
         ],
         lengths=_length_pictures(summaries, metrics, unit),
         curves=_curve_pictures(evidence, summaries),
@@ -116,14 +122,8 @@ def render(evidence: Evidence, heads: Sequence[HeadsLink] = ()) -> str:
         paired_table=tables.paired_table(results.paired),
         maps=_map_pictures(evidence, summaries),
         unmapped=[s.model for s in summaries if s.attends is False],
-        examples=examples(
-            {
-                summary.model: files.outputs
-                for summary in summaries
-                if (files := evidence.files[summary.model, summary.runs[0].seed]).outputs
-            },
-            _EXAMPLES,
-        ),
+        examples=examples(written, _EXAMPLES),
+        undecoded=bool(outputs) and not written,
         different=different,
         absent=tables.ABSENT,
         shared=shared,
@@ -139,8 +139,8 @@ def render(evidence: Evidence, heads: Sequence[HeadsLink] = ()) -> str:
 def _length_pictures(
     summaries: tuple[Summary, ...], metrics: Sequence[Metric], unit: str
 ) -> list[Picture]:
-    """The main metric large, the others small."""
-    if not summaries[0].by_length:
+    """The main metric large, the others small; nothing where sources have no lengths apart."""
+    if len(summaries[0].by_length) < 2:
         return []
     pictures = []
     # Perplexity is left to the tables: its picture is that of the NLL, stretched.

@@ -164,6 +164,20 @@ def test_no_buckets_no_pairs(small: Path) -> None:
     assert not page.has("item by item")
 
 
+def test_of_texts_without_a_source_there_are_no_lengths_and_no_outputs(small: Path) -> None:
+    run = small / "rnnsearch-seed0"
+    test = json.loads((run / "test.json").read_text())
+    test["by_length"] = test["by_length"][:1]
+    for item in test["items"]:
+        item["hypothesis"] = ""
+    (run / "test.json").write_text(json.dumps(test))
+    write_report(run)
+    page = _read(run)
+    assert page.has("Results on the test split")
+    for left_out in ("Score by source length", "What they write", "No run left outputs"):
+        assert not page.has(left_out)
+
+
 def test_a_single_run(small: Path) -> None:
     run = small / "rnnsearch-seed0"
     assert write_report(run) == run / "report.html"
