@@ -1,7 +1,7 @@
 """`aot`: what a run will take of a pod, before it is paid for."""
 
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from rich.box import SIMPLE_HEAD
@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from experiments.aot.figures import draw
-from experiments.aot.growing import grown, sizes
+from experiments.aot.growing import grown, sizes, usual
 from experiments.aot.plan import Plan, plan, resized
 from experiments.chips import CHIPS, missing
 from experiments.configs.scale import SCALES
@@ -30,11 +30,12 @@ class Aot:
     """transformer-base, transformer-big, decoder-1b, decoder-8b or ring-128k."""
     chip: str = "v5e"
     """v4, v5e, v5p, v6e, tpu7x or h100."""
-    topology: str = "4x4"
-    """4x4 (v5e, v6e), 2x2x4 (v4, v5p, tpu7x), or a number of GPUs, eight to a host."""
+    topology: str | None = None
+    """4x4 (v5e, v6e), 2x2x4 (v4, v5p, tpu7x), or a number of GPUs, eight to a host (None: the
+    smallest of 16 devices or more that the run can be divided over)."""
     scale: bool = False
-    """From the fewest chips to 512: each has as many rows as in the topology named or, where texts
-    are divided, as many tokens."""
+    """From the fewest chips to 512: each has as many rows as in the topology or, where texts are
+    divided, as many tokens."""
     batch_size: int | None = None
     """Rows in a step (None: the config's, as of the rest)."""
     fsdp: int | None = None
@@ -63,12 +64,13 @@ def aot(asked: Aot, console: Console) -> list[Plan]:
     changes = ("batch_size", "fsdp", "tensor", "sequence", "accumulate")
     given = {name: getattr(asked, name) for name in changes if getattr(asked, name) is not None}
     scale = resized(SCALES[asked.config](), **given)
-    asked_for = [(scale, asked.topology)]
+    reference = asked.topology or usual(scale, asked.chip)
+    asked_for = [(scale, reference)]
     if asked.scale:
         asked_for = [
             (larger, topology)
             for topology in sizes(asked.chip)
-            if (larger := grown(scale, asked.chip, asked.topology, topology)) is not None
+            if (larger := grown(scale, asked.chip, reference, topology)) is not None
         ]
     plans = []
     for at, topology in asked_for:
@@ -76,7 +78,7 @@ def aot(asked: Aot, console: Console) -> list[Plan]:
             plans.append(plan(at, asked.chip, topology))
         if asked.scale:
             console.print(_line(plans[-1]), soft_wrap=True, highlight=False)
-    _write(asked, plans, console)
+    _write(replace(asked, topology=reference), plans, console)
     if not asked.scale:
         console.print(_sheet(asked, plans[0]))
     return plans

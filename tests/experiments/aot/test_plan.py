@@ -9,7 +9,7 @@ from attn.models import DecoderConfig
 from experiments.aot import command
 from experiments.aot.collectives import sent_bytes
 from experiments.aot.command import Aot, aot
-from experiments.aot.growing import devices_of, grown, sizes
+from experiments.aot.growing import devices_of, grown, sizes, usual
 from experiments.aot.plan import plan, resized, topology_devices
 from experiments.chips import CHIPS, missing
 from experiments.config import Config, TrainConfig
@@ -139,6 +139,24 @@ def test_every_config_grows_on_every_chip():
             found = [grown(make(), chip, reference, topology) for topology in sizes(chip)]
             assert found[-1] is not None, name
             assert sum(scale is not None for scale in found) >= 3, name
+
+
+@pytest.mark.parametrize(
+    ("config", "chip", "topology"),
+    [
+        ("transformer-base", "v5e", "4x4"),
+        ("transformer-base", "v5p", "2x2x4"),
+        ("transformer-base", "tpu7x", "2x2x2"),  # of two devices a chip
+        ("decoder-1b", "h100", "16"),
+        ("decoder-8b", "v5p", "4x4x4"),
+        ("ring-128k", "v5e", "16x16"),
+        ("ring-128k", "v5p", "4x8x8"),
+    ],
+)
+def test_without_a_topology_a_run_has_the_smallest_that_it_can_be_divided_over(
+    config, chip, topology
+):
+    assert usual(SCALES[config](), chip) == topology
 
 
 def test_the_command_prints_and_keeps_a_sheet(tmp_path, monkeypatch, parts):
