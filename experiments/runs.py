@@ -22,6 +22,7 @@ from experiments.training import folder as files
 from experiments.training.journal import errors_noted
 from experiments.training.loop import Summary, train
 from experiments.training.restore import Trained, load_best
+from experiments.training.sharded import mesh_of
 
 TEST, ALIGNMENTS = files.TEST, "alignments.json"
 SHOWN = 6
@@ -91,7 +92,8 @@ def test_run(folder: Path, task: Task) -> Evaluation:
 def evaluate_run(folder: Path, split: str, search: SearchConfig) -> Evaluation:
     """Scores a run's best model on a split, searching as told."""
     trained, task = load_run(folder)
-    return Evaluator(trained.graphdef, task, search).evaluate(trained.params, split)
+    evaluator = Evaluator(trained.graphdef, task, search, mesh_of(trained.config))
+    return evaluator.evaluate(trained.params, split)
 
 
 def run_record(folder: Path, label: str, seed: int, evaluation: Evaluation) -> dict:
@@ -114,7 +116,8 @@ def run_record(folder: Path, label: str, seed: int, evaluation: Evaluation) -> d
 
 def _test(folder: Path, task: Task, search: SearchConfig) -> Evaluation:
     trained = load_best(folder, task.source.size, task.target.size)
-    evaluation = Evaluator(trained.graphdef, task, search).evaluate(trained.params, "test")
+    evaluator = Evaluator(trained.graphdef, task, search, mesh_of(trained.config))
+    evaluation = evaluator.evaluate(trained.params, "test")
     if jax.process_index() == 0:
         if task.searched:
             _keep_alignments(folder, trained, task, evaluation, search)

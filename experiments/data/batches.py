@@ -319,6 +319,11 @@ class Ordered(Sequence[Batch]):
         self.shapes: list[Shape] = [widths[k] for k in np.unique(self._plan.shape)]
         """The (source, target) widths that occur, ascending."""
 
+    @property
+    def examples_of_rows(self) -> np.ndarray:
+        """[batches · rows], int64: of every row of every batch its example's number, -1 filler."""
+        return self._plan.rows.reshape(-1)
+
     def __len__(self) -> int:
         return len(self._plan.rows)
 

@@ -1,15 +1,12 @@
 """Runs a model over a split: how likely it finds the references, and what it says itself."""
 
-from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from attn.models.protocol import PAD, Seq2Seq
 from attn.typing import Array, Float, Int, PyTree
@@ -21,6 +18,7 @@ from experiments.evaluation.metrics import METRICS
 from experiments.evaluation.outcome import Evaluation, Item, assess
 from experiments.evaluation.search import searched
 from experiments.tasks.task import Task
+from experiments.training.parallel import Machine, RowWise
 
 UNSEARCHED = "nothing decoded: likelihoods alone"
 """How outputs are found where there are none, for people."""
@@ -33,16 +31,25 @@ class Evaluator:
     """Evaluates parameters of one model on one task, again and again.
 
     What was compiled is kept between calls. A batch is spread over all devices of this host and the
-    parameters are copied to each: hosts evaluate on their own, and find the same.
+    parameters are copied to each: hosts evaluate on their own, and find the same. Likelihoods can
+    be had of parameters that are divided over a mesh.
     """
 
-    def __init__(self, graphdef: nnx.GraphDef, task: Task, config: SearchConfig):
+    def __init__(
+        self,
+        graphdef: nnx.GraphDef,
+        task: Task,
+        config: SearchConfig,
+        machine: Machine | None = None,
+    ):
         """Compiles nothing yet.
 
         Args:
             graphdef: of a model of the protocol, by `nnx.split`.
             task: its splits and tokenizers.
             config: how outputs are found and how many items are scored.
+            machine: where likelihoods are computed; all its hosts must ask for them together (None:
+                on this host's devices).
 
         Raises:
             InputError: a number in `config` that no search can have.
@@ -51,13 +58,10 @@ class Evaluator:
         self._graphdef = graphdef
         self._task = task
         self._config = config
-        devices = Mesh(np.array(jax.local_devices()), ("data",))
-        self._rows = NamedSharding(devices, PartitionSpec("data"))
-        self._everywhere = NamedSharding(devices, PartitionSpec())
+        self._here = Machine.of("jit", jax.local_devices())
+        self._machine = machine or self._here
         lengths = np.concatenate([examples.lengths for examples in task.splits.values()])
         self._shapes = choose_shapes(lengths, SHAPES, config.batch_size)
-        self._likelihood = jax.jit(partial(_likelihood, graphdef))
-        self._outputs = jax.jit(partial(_outputs, graphdef, config=config))
 
     def likelihood(self, params: PyTree, split: str = "validation") -> dict[str, float]:
         """One teacher-forced pass: {"nll": nats per token, "perplexity": exp(nll)}."""
@@ -114,35 +118,41 @@ class Evaluator:
             target=Ragged(target.tokens, target.offsets[: n + 1]),
         )
 
-    def each(
-        self, function: Callable[[PyTree, Batch], PyTree], params: PyTree, examples: Examples
-    ) -> Any:
-        """What `function` gives for each row of each batch, as NumPy arrays in the examples' order.
+    def each(self, function: RowWise, params: PyTree, examples: Examples, *static: Any) -> Any:
+        """What `function` gives for each example, as NumPy arrays in the examples' order.
 
-        Batches are sent off without waiting for the ones before.
+        Args:
+            function: `function(graphdef, *static, params, batch)`, pure, of a device's rows.
+            params: a tree of arrays, copied to each device of this host.
+            examples: to be batched.
+            static: what is not traced.
         """
-        devices = self._rows.mesh.size
-        most = min(self._config.batch_size, len(examples))
-        batches = Ordered(examples, -(-most // devices) * devices, self._shapes)
-        params = jax.device_put(params, self._everywhere)
-        found = [function(params, jax.device_put(batch, self._rows)) for batch in batches]
-        index = np.concatenate([batch.index for batch in batches])
+        return self._each(self._here, function, params, examples, *static)
+
+    def _each(
+        self,
+        machine: Machine,
+        function: RowWise,
+        params: PyTree,
+        examples: Examples,
+        *static: Any,
+    ) -> Any:
+        """`each`, on any machine; batches are sent off without waiting for the ones before."""
+        rows = -(-min(self._config.batch_size, len(examples)) // machine.parts) * machine.parts
+        batches = Ordered(examples, rows, self._shapes, *machine.share)
+        run, params = machine.by_rows(function, self._graphdef, *static), machine.place(params)
+        found = [run(params, machine.place_batch(batch)) for batch in batches]
+        index = batches.examples_of_rows
         order = np.argsort(index, kind="stable")[np.sum(index < 0) :]
         return jax.tree.map(lambda *parts: np.concatenate(parts)[order], *jax.device_get(found))
 
     def _forced(self, params: PyTree, examples: Examples) -> tuple[np.ndarray, ...]:
         """What `_likelihood` gives for each example."""
-        return self.each(
-            lambda params, batch: self._likelihood(params, batch.source, batch.target),
-            params,
-            examples,
-        )
+        return self._each(self._machine, _likelihood, params, examples)
 
     def _free(self, params: PyTree, examples: Examples) -> list[str]:
         """The best output for each example, as text."""
-        outputs = self.each(
-            lambda params, batch: self._outputs(params, batch.source), params, examples
-        )
+        outputs = self.each(_outputs, params, examples, self._config)
         return [self._task.target.decode(output[output != PAD].tolist()) for output in outputs]
 
 
@@ -161,13 +171,13 @@ def describe(config: SearchConfig) -> str:
 
 
 def _likelihood(
-    graphdef: nnx.GraphDef, params: PyTree, source: Int[Array, "B S"], target: Int[Array, "B T"]
+    graphdef: nnx.GraphDef, params: PyTree, batch: Batch
 ) -> tuple[Float[Array, "B"], Int[Array, "B"], Int[Array, "B"]]:
     """-log P of each target, float32, the tokens it sums over, and how many of them the model finds
     the most likely; all 0 for filler."""
     model: Seq2Seq = nnx.merge(graphdef, params, copy=True)
-    labels = target[:, 1:]
-    logits = model.decode(model.encode(source), target[:, :-1])
+    labels = batch.target[:, 1:]
+    logits = model.decode(model.encode(batch.source), batch.target[:, :-1])
     log_p = jax.nn.log_softmax(logits.astype(jnp.float32), axis=-1)
     chosen = jnp.take_along_axis(log_p, labels[..., None], axis=-1)[..., 0]
     real = labels != PAD
@@ -180,7 +190,7 @@ def _likelihood(
 
 
 def _outputs(
-    graphdef: nnx.GraphDef, params: PyTree, source: Int[Array, "B S"], config: SearchConfig
+    graphdef: nnx.GraphDef, config: SearchConfig, params: PyTree, batch: Batch
 ) -> Int[Array, "B L"]:
     """The best output found for each source."""
-    return jnp.asarray(searched(graphdef, params, source, config, n_best=1).tokens)[:, 0]
+    return jnp.asarray(searched(graphdef, params, batch.source, config, n_best=1).tokens)[:, 0]

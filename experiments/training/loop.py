@@ -125,7 +125,7 @@ class _Run:
         self.parameters = sum(leaf.size for leaf in jax.tree.leaves(params))
         step = make_train_step(graphdef, config, self.steps, self.machine.axis)
         self.train_step = self.machine.spread(step)
-        self.evaluator = Evaluator(graphdef, task, config.search)
+        self.evaluator = Evaluator(graphdef, task, config.search, self.machine.evaluating)
         self.batches = Batches(
             task.splits["train"],
             config.train.batch_size,
@@ -262,7 +262,7 @@ class _Run:
 
     def _evaluate(self, done: int) -> float:
         """Negative log-likelihood of the validation split, nats a token."""
-        found = self.evaluator.likelihood(self.machine.local(self.state.evaluated))
+        found = self.evaluator.likelihood(self.machine.evaluated(self.state.evaluated))
         self.writers.write("validation", done, {**self._so_far(), **found})
         self.clock = time.perf_counter()  # evaluation is not training time
         return found["nll"]

@@ -7,8 +7,8 @@ batches by rows, so both give the same numbers.
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property
-from typing import ClassVar, Literal
+from functools import cached_property, partial
+from typing import Any, ClassVar, Literal
 
 import jax
 import numpy as np
@@ -20,6 +20,8 @@ from experiments.errors import InputError
 from experiments.training.step import AXIS, TrainState, TrainStep
 
 Parallel = Literal["pmap", "jit"]
+RowWise = Callable[..., PyTree]
+"""From parameters and a batch, after what is static, to arrays with the batch's rows in front."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,24 @@ class Machine:
         )
         return jax.jit(sharded, donate_argnums=(0,))
 
+    def by_rows(self, function: RowWise, *static: Any) -> Callable[[PyTree, Batch], PyTree]:
+        """`function(*static, params, batch)` on all devices at once, for what has one result a row.
+
+        Args:
+            function: pure; takes a device's rows of a batch. What is compiled for it is kept as
+                long as it is the same object, with equal `static`.
+
+        Returns:
+            The function of placed parameters and a placed batch; this host can read its results.
+        """
+        return partial(_by_rows, self.mesh, function, static)
+
+    @property
+    def share(self) -> tuple[int, int]:
+        """This host's number among those whose devices arrays lie on, and how many they are."""
+        hosts = sorted({device.process_index for device in self.mesh.devices.flat})
+        return hosts.index(jax.process_index()), len(hosts)
+
     @property
     def parts(self) -> int:
         """That a batch's rows are cut into."""
@@ -101,8 +121,13 @@ class Machine:
         """Host arrays, a copy on each device."""
         return jax.device_put(tree, NamedSharding(self.mesh, PartitionSpec()))
 
-    def local(self, tree: PyTree) -> PyTree:
-        """A placed tree as arrays of this host alone."""
+    @property
+    def evaluating(self) -> "Machine":
+        """What evaluates this machine's states: each host's devices by themselves."""
+        return Machine.of("jit", jax.local_devices())
+
+    def evaluated(self, tree: PyTree) -> PyTree:
+        """A placed tree as `evaluating` takes it: arrays of this host alone."""
         if jax.process_count() == 1:
             return tree
         return jax.tree.map(lambda array: array.addressable_data(0), tree)
@@ -159,3 +184,19 @@ class Machine:
                 f"train.accumulate {accumulate} don't divide; expected a multiple of {parts}, "
                 f"such as {nearest}"
             )
+
+
+@partial(jax.jit, static_argnums=(0, 1, 2))
+def _by_rows(
+    mesh: Mesh, function: RowWise, static: tuple[Any, ...], params: PyTree, batch: Batch
+) -> PyTree:
+    """Each device by itself: a compiler that divided the rows could not look into a kernel."""
+    cut = PartitionSpec(AXIS)
+    each = jax.shard_map(
+        partial(function, *static),
+        mesh=mesh,
+        in_specs=(PartitionSpec(), cut),
+        out_specs=cut,
+        check_vma=False,  # nothing is summed over the axis
+    )
+    return each(params, batch)

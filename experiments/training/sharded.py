@@ -8,7 +8,7 @@ which attention goes in a ring (`attn.mesh`). The numbers are those of one devic
 import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import jax
@@ -21,7 +21,7 @@ from attn.typing import PyTree
 from experiments.config import Config, TrainConfig
 from experiments.data.batches import Batch
 from experiments.errors import InputError
-from experiments.training.parallel import Machine
+from experiments.training.parallel import Machine, RowWise
 from experiments.training.rules import RECURRENT, TABLES, Rule, cut
 from experiments.training.step import TrainState, TrainStep
 
@@ -58,6 +58,10 @@ class Sharded(Machine):
 
         return jax.jit(on_mesh, donate_argnums=(0,))
 
+    def by_rows(self, function: RowWise, *static: Any) -> Callable[[PyTree, Batch], PyTree]:
+        """As `Machine.by_rows`, of all rows at once; every host gets the results of all."""
+        return partial(_on_mesh, self.mesh, function, static)
+
     def shardings(self, tree: PyTree) -> PyTree:
         """How a tree of arrays or shapes lies on the mesh, by the rules."""
         sizes = dict(zip(AXES, self.sizes, strict=True))
@@ -78,16 +82,24 @@ class Sharded(Machine):
         return jax.jit(start, out_shardings=self.shardings(jax.eval_shape(start)))()
 
     def place(self, tree: PyTree) -> PyTree:
-        """Host arrays, each device's part on it."""
+        """Host arrays, each device's part on it; what lies there already stays."""
 
-        def put(leaf: np.ndarray, sharding: NamedSharding) -> jax.Array:
-            return jax.make_array_from_callback(leaf.shape, sharding, lambda part: leaf[part])
+        def put(leaf: Any, sharding: NamedSharding) -> jax.Array:
+            if isinstance(leaf, jax.Array) and leaf.sharding.is_equivalent_to(sharding, leaf.ndim):
+                return leaf
+            whole = np.asarray(leaf)
+            return jax.make_array_from_callback(whole.shape, sharding, lambda part: whole[part])
 
-        return jax.tree.map(put, jax.tree.map(np.asarray, tree), self.shardings(tree))
+        return jax.tree.map(put, tree, self.shardings(tree))
 
-    def local(self, tree: PyTree) -> PyTree:
-        """A placed tree, whole, as arrays of this host alone."""
-        return tree if jax.process_count() == 1 else self.host(tree)
+    @property
+    def evaluating(self) -> Machine:
+        """All hosts' devices: none need hold all of a state."""
+        return self
+
+    def evaluated(self, tree: PyTree) -> PyTree:
+        """A placed tree as it lies."""
+        return tree
 
     def host(self, tree: PyTree) -> PyTree:
         """A placed tree, whole, in this host's memory."""
@@ -101,6 +113,15 @@ class Sharded(Machine):
             return jax.tree.map(
                 lambda rows: jax.make_array_from_process_local_data(self.rows, rows), batch
             )
+
+
+@partial(jax.jit, static_argnums=(0, 1, 2))
+def _on_mesh(
+    mesh: Mesh, function: RowWise, static: tuple[Any, ...], params: PyTree, batch: Batch
+) -> PyTree:
+    with use_abstract_mesh(mesh.abstract_mesh):
+        found = function(*static, params, batch)
+    return jax.lax.with_sharding_constraint(found, NamedSharding(mesh, PartitionSpec()))
 
 
 def machine_of(config: Config, devices: Sequence[jax.Device] | None = None) -> Machine:
@@ -123,6 +144,15 @@ def machine_of(config: Config, devices: Sequence[jax.Device] | None = None) -> M
     rules = TABLES.get(config.model.name, RECURRENT)
     fields = {field.name: getattr(machine, field.name) for field in dataclasses.fields(machine)}
     return Sharded(**fields, sizes=(data, *sizes), rules=rules)
+
+
+def mesh_of(config: Config) -> Machine | None:
+    """The mesh that a run was trained on, if it was on one that the devices here can make."""
+    train = config.train
+    product = train.fsdp * train.tensor * train.sequence
+    if product == 1 or len(jax.devices()) % product:
+        return None
+    return machine_of(config)
 
 
 def _check(train: TrainConfig, devices: int) -> None:

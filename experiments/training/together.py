@@ -174,7 +174,7 @@ class _Runs:
             self.checkpoints.wait()
         finally:
             self.checkpoints.close()
-        params = jax.device_get(self.machine.local(self.state.evaluated))
+        params = jax.device_get(self.machine.evaluated(self.state.evaluated))
         losses = tuple((self.losses[:, 0] / np.maximum(self.losses[:, 1], 1)).tolist())
         diverged = tuple(self.diverged)
         return Learned(self.graphdef, self.first, params, diverged, losses, self.seconds)

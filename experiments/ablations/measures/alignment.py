@@ -1,9 +1,7 @@
 """Whether a model looks where it should, on tasks whose true alignments are known."""
 
 from collections.abc import Callable, Sequence
-from functools import partial
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
@@ -12,6 +10,7 @@ from attn.models.protocol import EOS, PAD, Seq2Seq
 from attn.typing import Array, Int, PyTree
 from experiments.ablations.measures.lane import Lane, mean
 from experiments.ablations.statistics import Sample
+from experiments.data.batches import Batch
 from experiments.errors import InputError
 
 Places = Callable[[int], Sequence[int]]
@@ -39,11 +38,7 @@ def alignment_error(lane: Lane, alignment: Places) -> dict[str, Sample]:
         )
     examples = lane.evaluator.examples("test")
     true = jnp.array(_table(alignment, int(examples.target.lengths.max()) - 2))
-    wrong, tokens = lane.evaluator.each(
-        lambda params, batch: _missed(lane.graphdef, params, batch.source, batch.target, true),
-        lane.params,
-        examples,
-    )
+    wrong, tokens = lane.evaluator.each(_missed, (lane.params, true), examples)
     return {"alignment error": mean(wrong, tokens)}
 
 
@@ -60,17 +55,15 @@ def _table(alignment: Places, longest: int) -> np.ndarray:
     return table
 
 
-@partial(jax.jit, static_argnums=0)
 def _missed(
     graphdef: nnx.GraphDef,
-    params: PyTree,
-    source: Int[Array, "B S"],
-    target: Int[Array, "B T"],
-    true: Int[Array, "lengths places"],
+    params_and_places: tuple[PyTree, Int[Array, "lengths places"]],
+    batch: Batch,
 ) -> tuple[Int[Array, "B"], Int[Array, "B"]]:
     """Of each row: tokens whose largest weight is elsewhere, and all tokens."""
+    (params, true), target = params_and_places, batch.target
     model: Seq2Seq = nnx.merge(graphdef, params, copy=True)
-    weights = model.weights(model.encode(source), target[:, :-1])
+    weights = model.weights(model.encode(batch.source), target[:, :-1])
     looked = weights[:, -1].mean(axis=1).argmax(axis=-1)
     labels = target[:, 1:]
     real = (labels != PAD) & (labels != EOS)

@@ -1,7 +1,6 @@
 """How far back a reader's loss still reaches (Bengio et al. 1994; Hochreiter 1998)."""
 
 from collections.abc import Sequence
-from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -9,9 +8,10 @@ from flax import nnx
 
 from attn.models.protocol import PAD
 from attn.models.source import source_lengths
-from attn.typing import Array, Float, Int, PyTree
+from attn.typing import Array, Float, PyTree
 from experiments.ablations.measures.lane import ITEMS, Lane, leaf_name, map_named, mean
 from experiments.ablations.statistics import Sample
+from experiments.data.batches import Batch
 from experiments.errors import InputError
 from experiments.training.step import cross_entropy
 
@@ -41,16 +41,9 @@ def gradient_by_lag(lane: Lane, lags: Sequence[int], *, items: int = ITEMS) -> d
     for lag in lags:
         if not 0 <= lag < lengths.max():
             raise InputError(f"lags holds {lag}; expected 0 to {lengths.max() - 1}")
-    table, lags_array = _table_name(lane), jnp.array(lags)
-    found = {}
+    table, found = _table_name(lane), {}
     for prefix, params in (("", lane.start), ("trained ", lane.params)):
-        norms = lane.evaluator.each(
-            lambda params, batch: _norms(
-                lane.graphdef, table, params, batch.source, batch.target, lags_array
-            ),
-            params,
-            examples,
-        )
+        norms = lane.evaluator.each(_norms, params, examples, table, tuple(lags))
         for column, lag in enumerate(lags):
             found[f"{prefix}gradient @ {lag}"] = mean(norms[:, column], lengths > lag)
     return found
@@ -66,20 +59,15 @@ def _table_name(lane: Lane) -> str:
     return tables[0]
 
 
-@partial(jax.jit, static_argnums=(0, 1))
 def _norms(
-    graphdef: nnx.GraphDef,
-    table: str,
-    params: PyTree,
-    source: Int[Array, "B S"],
-    target: Int[Array, "B T"],
-    lags: Int[Array, "K"],
+    graphdef: nnx.GraphDef, table: str, lags: tuple[int, ...], params: PyTree, batch: Batch
 ) -> Float[Array, "B K"]:
     """At each lag; 0 where the text is shorter.
 
     Every place of every row gets a row of its own in the table, so that the gradient by the table
     is that by each embedding. Rows of a batch have nothing to do with one another.
     """
+    source, target = batch.source, batch.target
     place = 1 + jnp.arange(source.size, dtype=jnp.int32).reshape(source.shape)
     tokens = jnp.where(source != PAD, place, PAD)
 
@@ -94,5 +82,5 @@ def _norms(
     )
     read = jnp.concatenate([jnp.array([PAD]), source.reshape(-1)])
     norms = jnp.linalg.norm(jax.grad(loss)(old[read]), axis=-1)[1:].reshape(source.shape)
-    at = source_lengths(source)[:, None] - 1 - lags
+    at = source_lengths(source)[:, None] - 1 - jnp.array(lags, jnp.int32)
     return jnp.where(at >= 0, jnp.take_along_axis(norms, jnp.maximum(at, 0), axis=1), 0.0)

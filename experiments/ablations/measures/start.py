@@ -12,6 +12,7 @@ from attn.models.protocol import PAD
 from attn.typing import Array, Float, Int, PyTree
 from experiments.ablations.measures.lane import ITEMS, Lane, leaf_name, map_named, mean
 from experiments.ablations.statistics import Sample
+from experiments.data.batches import Batch
 from experiments.errors import InputError
 from experiments.evaluation.heads import Mapped, tallies
 from experiments.training.step import cross_entropy
@@ -41,12 +42,7 @@ def attention_at_start(lane: Lane, *, items: int = ITEMS) -> dict[str, Sample]:
         )
     examples = lane.evaluator.examples("test", items)
     entropy, even, looks, norms = (
-        np.asarray(each, np.float64)
-        for each in lane.evaluator.each(
-            lambda params, batch: _started(lane.graphdef, params, batch.source, batch.target),
-            lane.start,
-            examples,
-        )
+        np.asarray(each, np.float64) for each in lane.evaluator.each(_started, lane.start, examples)
     )
     return {
         "entropy at start": mean(entropy, looks),
@@ -55,14 +51,14 @@ def attention_at_start(lane: Lane, *, items: int = ITEMS) -> dict[str, Sample]:
     }
 
 
-@partial(jax.jit, static_argnums=0)
 def _started(
-    graphdef: nnx.GraphDef, params: PyTree, source: Int[Array, "B S"], target: Int[Array, "B T"]
+    graphdef: nnx.GraphDef, params: PyTree, batch: Batch
 ) -> tuple[Float[Array, "B"], Float[Array, "B"], Int[Array, "B"], Float[Array, "B"]]:
     """Of each row: summed entropies, those of looking evenly, looks, and the gradient's norm."""
     model: Mapped = nnx.merge(graphdef, params, copy=True)
     # Where queries and keys are 0, every key that may be seen has weight: underflow hides none.
     blank = map_named(lambda name, x: jnp.zeros_like(x) if _projects(name) else x, params)
+    source, target = batch.source, batch.target
     found = tallies(model, source, target)
     evenly = tallies(nnx.merge(graphdef, blank, copy=True), source, target)
     entropy = sum(tally.entropy.sum(axis=(1, 2)) for tally in found.values())

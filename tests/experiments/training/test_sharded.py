@@ -9,13 +9,15 @@ from flax import nnx
 from jax.sharding import PartitionSpec
 
 from attn.models import DecoderConfig, RNNSearchConfig, TransformerConfig
-from experiments.config import Config, OptimizerConfig, TrainConfig
+from experiments.config import Config, OptimizerConfig, SearchConfig, TrainConfig
 from experiments.errors import InputError
+from experiments.evaluation.evaluate import Evaluator
 from experiments.faults import processes
 from experiments.training.rules import TRANSFORMER, cut
-from experiments.training.sharded import machine_of
+from experiments.training.sharded import machine_of, mesh_of
 from experiments.training.step import initialise, make_train_step
 from tests.experiments.training.toy import VOCABULARY, rows
+from tests.experiments.training.toy_task import reversal
 
 ROWS, STEPS = 16, 3
 DECODER = DecoderConfig(
@@ -121,6 +123,49 @@ def test_bfloat16_learns_on_a_mesh_as_on_one_device():
     (state, loss) = processes.run(differences, narrow, [(2, 2, 2, 1)], devices=8)[0]
     assert loss < 0.02
     assert state < 0.1
+
+
+def likelihoods(model, ways):
+    """-log P of each test item: by a copy of the parameters on each device, and by parts of them;
+    and the greatest share of them that a device holds."""
+    task, settings = reversal(), SearchConfig(batch_size=10)
+    graphdef, params = nnx.split(model.build(task.source.size, task.target.size, nnx.Rngs(0)))
+    params = jax.device_get(params)
+
+    def of(evaluator, params):
+        return np.array([item.nll for item in evaluator.items(params, "test", search=False)])
+
+    found = [of(Evaluator(graphdef, task, settings), params)]
+    for way in ways:
+        machine = machine_of(config_of(model, *way))
+        placed = machine.place(params)
+        for lying, again in zip(
+            *map(jax.tree.leaves, (placed, machine.place(placed))), strict=True
+        ):
+            assert lying is again, "what lies on the mesh stays there"
+        largest = max(jax.tree.leaves(placed), key=lambda leaf: leaf.nbytes)
+        assert largest.addressable_shards[0].data.nbytes <= largest.nbytes / 2
+        found.append(of(Evaluator(graphdef, task, settings, machine), placed))
+    return found
+
+
+def test_parameters_are_evaluated_where_they_lie():
+    whole, *parts = processes.run(
+        likelihoods, DECODER, [(2, 2, 2), (4, 1, 1), (2, 1, 4)], devices=8
+    )
+    assert whole.std() > 0.1
+    for found in parts:
+        np.testing.assert_allclose(found, whole, rtol=1e-5)
+
+
+def meshes(ways):
+    machines = [mesh_of(config_of(DECODER, *way)) for way in ways]
+    return [None if machine is None else machine.sizes for machine in machines]
+
+
+def test_a_run_is_evaluated_on_its_mesh_where_there_are_devices_for_it():
+    found = processes.run(meshes, [(1, 1, 1), (2, 2, 1), (16, 1, 1), (3, 1, 1)], devices=8)
+    assert found == [None, (2, 2, 2, 1), None, None]
 
 
 SIZES = {"data": 1, "fsdp": 2, "tensor": 4, "sequence": 1}
