@@ -37,19 +37,19 @@ def run_translate(arguments: list[str]) -> None:
     search = asked.search.over(trained.config.search)
     translator = Translator(trained.graphdef, trained.params, task, search)
     if asked.text is not None:
-        _show(translator, asked.text, asked.run)
+        _show(translator, task, asked.text, asked.run)
         return
     for line in sys.stdin:
         if line.strip():
-            _show(translator, line.strip(), asked.run)
+            _show(translator, task, line.strip(), asked.run)
 
 
-def _show(translator: Any, text: str, run: Path) -> None:
+def _show(translator: Any, task: Any, text: str, run: Path) -> None:
     from experiments.evaluation.alignments import draw
 
     (found,) = translator([text])
     for output, score in found.outputs:
-        print(f"{score:8.3f}  {output}", flush=True)
+        print(f"{score:8.3f}  {task.shown(text, output)}", flush=True)
     if found.alignment is not None:
         pictures = run / "alignments"
         pictures.mkdir(exist_ok=True)

@@ -59,6 +59,14 @@ class Task:
             raise InputError(f"the text {text!r} has no character that the source vocabulary knows")
         return self.source.encode(instructed(self.instruction, text))
 
+    def shown(self, text: str, output: str) -> str:
+        """An output as people want it: of a span the words there, then its places."""
+        places = [int(place) for place in output.split()] if self.kind == "span" else []
+        if len(places) != 2:
+            return output
+        words = self.source.surfaces(text.strip())[places[0] : places[1] + 1]
+        return f"{' '.join(words)} ({output})"
+
     def save(self, folder: Path) -> None:
         """Keeps the tokenizers in a run's folder, where `load` finds them, if there are none yet.
 

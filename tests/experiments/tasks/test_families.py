@@ -160,6 +160,10 @@ def test_lookup_points_into_its_source(files):
         assert said.startswith("the ") or said in lookup.PEOPLE
         assert last - 3 < len(words)
         assert task.read(text) == examples.source[number][:-1].tolist()
+        target = examples.targets[number]
+        assert task.shown(text, target) == f"{said} ({target})"
+    assert task.shown("who ?", "1") == "1"
+    assert load(files("silent-letters")).shown("ab", "sounded silent") == "sounded silent"
 
 
 @pytest.mark.parametrize(
