@@ -80,9 +80,12 @@ def test_two_hosts_learn_what_one_does(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("parallel", ["pmap", "jit"])
-def test_two_and_four_hosts_are_as_good_as_one(tmp_path, parallel):
-    changes = {"train": {**TRAIN, "parallel": parallel}}
+@pytest.mark.parametrize(
+    "machine", [{"parallel": "pmap"}, {"parallel": "jit"}, {"parallel": "jit", "fsdp": DEVICES}],
+    ids=["pmap", "jit", "fsdp"],
+)  # fmt: skip
+def test_two_and_four_hosts_are_as_good_as_one(tmp_path, machine):
+    changes = {"train": {**TRAIN, **machine}}
     one, two, four = (finish(tmp_path / f"of-{n}", changes, n) for n in (1, 2, 4))
     agree(one, two)
     agree(one, four)
