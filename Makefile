@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
-CHIPS := tests/experiments/aot/test_plan.py tests/attn/kernels/test_chips.py tests/experiments/test_chips.py tests/experiments/bench/test_static.py tests/experiments/bench/test_memory.py
+CHIPS := tests/experiments/aot/test_plan.py tests/attn/kernels/test_chips.py tests/experiments/test_chips.py tests/experiments/test_models_on_chips.py tests/experiments/bench/test_static.py tests/experiments/bench/test_memory.py
 
 # Most of a test is compiling programs that run once.
 QUICKLY := XLA_FLAGS="--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false $$XLA_FLAGS"

@@ -2,10 +2,7 @@
 
 from dataclasses import replace
 
-import jax
-import jax.numpy as jnp
 import pytest
-from flax import nnx
 from rich.console import Console
 
 from attn.models import DecoderConfig
@@ -15,13 +12,9 @@ from experiments.aot.command import Aot, aot
 from experiments.aot.growing import devices_of, grown, sizes, usual
 from experiments.aot.plan import plan, resized, topology_devices
 from experiments.chips import CHIPS, missing
-from experiments.config import Config, SearchConfig, TrainConfig
+from experiments.config import Config, TrainConfig
 from experiments.configs.scale import SCALES, Scale
-from experiments.data.batches import Batch
 from experiments.errors import InputError
-from experiments.evaluation.evaluate import _likelihood, _outputs
-from experiments.training.parallel import Machine
-from experiments.training.sharded import machine_of
 
 
 def small(fsdp=1, sequence=1, batch=16, target=256):
@@ -102,31 +95,6 @@ def test_figures_hang_together(parts):
     assert found.step_flops == found.model_flops * 4 / 3
     assert 0 < found.utilisation <= 0.75  # a third more is computed than counts
     assert found.seconds >= found.compute_seconds
-
-
-@pytest.mark.parametrize("ways", [{}, {"fsdp": 2, "tensor": 2}, {"fsdp": 2, "sequence": 2}])
-def test_evaluation_compiles_for_many_chips_with_their_kernels(ways):
-    """Of copies on each device, likelihoods and the search; likelihoods of divided parameters."""
-    model = DecoderConfig(width=256, layers=1, heads=2, positions="rope")
-    devices = topology_devices(CHIPS["v5e"], "2x2")
-    config = Config(model=model, train=TrainConfig(parallel="jit", **ways))
-    machine = machine_of(config, devices) if ways else Machine.of("jit", devices)
-    graphdef, params = nnx.split(nnx.eval_shape(lambda: model.build(300, 300, nnx.Rngs(0))))
-    shapes = Batch(*(jax.ShapeDtypeStruct(s, jnp.int32) for s in ((8, 128), (8, 129), (8,))))
-
-    def there(shape, sharding):
-        return jax.ShapeDtypeStruct(shape.shape, shape.dtype, sharding=sharding)
-
-    placed = jax.tree.map(there, params, machine.shardings(params))
-    batch = jax.tree.map(lambda shape: there(shape, machine.rows), shapes)
-    programs = [machine.by_rows(_likelihood, graphdef)]
-    if not ways:
-        programs.append(machine.by_rows(_outputs, graphdef, SearchConfig(beam=2, max_length=16)))
-    for program in programs:
-        traced = program.func.trace(*program.args, placed, batch)
-        lowered = traced.lower(lowering_platforms=("tpu",))
-        assert "tpu_custom_call" in lowered.as_text()
-        lowered.compile()
 
 
 @pytest.mark.slow
