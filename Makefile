@@ -6,7 +6,7 @@ INSTALLED := $(VENV)/.installed
 CHIPS := tests/experiments/aot/test_plan.py tests/attn/kernels/test_chips.py tests/experiments/test_chips.py tests/experiments/test_models_on_chips.py tests/experiments/bench/test_static.py tests/experiments/bench/test_memory.py
 
 # Most of a test is compiling programs that run once.
-QUICKLY := XLA_FLAGS="--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false $$XLA_FLAGS"
+QUICKLY := XLA_FLAGS="$$($(BIN)/python -m tests.quickly) $$XLA_FLAGS"
 
 .PHONY: compare test test-slow chips check bench clean
 
@@ -16,7 +16,7 @@ compare: $(INSTALLED)  ## train recurrent models with and without attention and 
 test: $(INSTALLED)  ## the test suite
 	$(QUICKLY) $(BIN)/python -m pytest -n 2 -m "not slow" $(ARGS)
 
-test-slow: $(INSTALLED)  ## the checks that take minutes each
+test-slow: $(INSTALLED)  ## the checks that take minutes each, three hours in all
 	$(BIN)/python -m pytest -m slow $(ARGS)
 
 chips: $(INSTALLED)  ## compile every kernel for TPUs and GPUs, with their compilers, on this machine
