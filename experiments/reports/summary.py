@@ -18,7 +18,8 @@ class Summary:
 
     @property
     def attends(self) -> bool | None:
-        """Whether the decoder has attention (None: not known)."""
+        """Whether the decoder looks at the source by attention (None: not known, or there is none
+        apart from what reads it)."""
         return self.runs[0].attends
 
     def mean(self, name: str) -> float:
