@@ -148,12 +148,24 @@ def _refuse(found: Iterator, loop: str) -> Iterator:
 
 
 def _group(line: str, devices: int) -> int:
-    """Devices in each of an exchange's groups."""
-    listed = re.search(r"replica_groups=\{\{([\d,]*)\}", line)
-    if listed:
+    """Devices in each of an exchange's groups.
+
+    Raises:
+        ValueError: the groups are written in a way that is not known.
+    """
+    groups = line.partition("replica_groups=")[2]
+    if not groups or groups.startswith("{}"):
+        return devices
+    if listed := re.match(r"\{\{([\d,]*)\}", groups):
         return len(listed[1].split(","))
-    iota = re.search(r"replica_groups=\[(\d+),(\d+)\]", line)
-    return int(iota[2]) if iota else devices
+    if iota := re.match(r"\[(\d+),(\d+)\]", groups):
+        return int(iota[2])
+    # By axes of a mesh, or a part of one: mesh['a'=2,'b'=4], device_ids=([8]) {'a','b':(2)2}.
+    if named := re.match(r"mesh\[([^\]]*)\](?:, device_ids=[^{]*)? \{([^}]*)\}", groups):
+        sizes = dict(re.findall(r"'([^']*)'=(\d+)", named[1]))
+        axes = re.findall(r"'([^']*)'(?::\(\d+\)(\d+))?", named[2])
+        return math.prod(int(part or sizes[axis]) for axis, part in axes)
+    raise ValueError(f"replica_groups: got {groups[:80]}; expected groups, a shape or a mesh")
 
 
 def _sent(kind: str, group: int, size: int) -> int:

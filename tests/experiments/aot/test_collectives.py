@@ -10,7 +10,7 @@ from jax.sharding import Mesh, PartitionSpec
 from attn import Causal
 from attn.models import DecoderConfig
 from attn.ring import ring_attention
-from experiments.aot.collectives import collectives, sent_bytes
+from experiments.aot.collectives import _group, collectives, sent_bytes
 from experiments.config import Config, TrainConfig
 from experiments.faults import processes
 from experiments.training.sharded import machine_of
@@ -53,6 +53,28 @@ def each_kind():
         compiled = jax.jit(spread).lower(jnp.ones((8, 16))).compile()
         found |= {(one.kind, one.group, one.count, one.bytes) for one in collectives(compiled)}
     return found
+
+
+@pytest.mark.parametrize(
+    ("groups", "size"),
+    [
+        ("", 8),
+        (", replica_groups={}, x", 8),
+        (", replica_groups={{0,1,2,3},{4,5,6,7}}, x", 4),
+        (", replica_groups=[4,2]<=[2,4]T(1,0), x", 2),
+        (", replica_groups=mesh['a'=2,'b'=4] {'b'}, x", 4),
+        (", replica_groups=mesh['a'=2,'b'=4] {'a','b'}, x", 8),
+        (", replica_groups=mesh['a'=2,'b'=4] {'a','b':(2)2}, x", 4),
+        (", replica_groups=mesh['a'=2,'b'=1,'c'=4], device_ids=([4,2]T(1,0)) {'a','b'}, x", 2),
+    ],
+)
+def test_groups_are_read_in_every_way_that_they_are_written(groups, size):
+    assert _group(f"%x = f32[8] all-gather(%y){groups}", 8) == size
+
+
+def test_groups_in_another_way_are_refused():
+    with pytest.raises(ValueError, match=r"replica_groups: got <0-7>"):
+        _group("%x = f32[8] all-gather(%y), replica_groups=<0-7>", 8)
 
 
 def test_data_parallel_sends_two_gradients_but_for_one_part():
